@@ -1,0 +1,211 @@
+#include "util/date.h"
+
+#include "util/number.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed",
+				"Thu", "Fri", "Sat"};
+static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+				   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+/* Days to civil date: Howard Hinnant, "chrono-Compatible Low-Level Date
+ * Algorithms", civil_from_days. Eras of 400 years that begin on 1 March. */
+static struct tm utc(time_t when)
+{
+	int64_t day = when / 86400;
+	int second = (int)(when % 86400);
+
+	if (second < 0) {
+		second += 86400;
+		day--;
+	}
+	int64_t z = day + 719468;
+	int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+	int64_t doe = z - era * 146097;
+	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	int64_t mp = (5 * doy + 2) / 153;
+	int month = (int)(mp < 10 ? mp + 2 : mp - 10); /* 0 is January */
+
+	return (struct tm){
+		.tm_sec = second % 60,
+		.tm_min = second / 60 % 60,
+		.tm_hour = second / 3600,
+		.tm_mday = (int)(doy - (153 * mp + 2) / 5 + 1),
+		.tm_mon = month,
+		.tm_year = (int)(yoe + era * 400 + (month < 2) - 1900),
+		.tm_wday = (int)(((day + 4) % 7 + 7) % 7),
+	};
+}
+
+static void write_clock(char *out, const struct tm *t)
+{
+	memcpy(out, "00:00:00", 8);
+	number_write_2(out, t->tm_hour);
+	number_write_2(out + 3, t->tm_min);
+	number_write_2(out + 6, t->tm_sec);
+}
+
+static void write_year(char *out, const struct tm *t)
+{
+	int year = t->tm_year + 1900;
+
+	number_write_2(out, year / 100);
+	number_write_2(out + 2, year % 100);
+}
+
+/* 1994-11-06 */
+static void write_day(char *out, const struct tm *t)
+{
+	write_year(out, t);
+	out[4] = '-';
+	number_write_2(out + 5, t->tm_mon + 1);
+	out[7] = '-';
+	number_write_2(out + 8, t->tm_mday);
+}
+
+/* +hhmm */
+static void write_offset(char *out, const struct tm *t)
+{
+	long minutes = t->tm_gmtoff / 60;
+
+	*out = minutes < 0 ? '-' : '+';
+	minutes = labs(minutes);
+	number_write_2(out + 1, (int)(minutes / 60));
+	number_write_2(out + 3, (int)(minutes % 60));
+}
+
+void date_write_http(char *out, time_t when)
+{
+	struct tm t = utc(when);
+
+	memcpy(out, "Sun, 06 Nov 1994 08:49:37 GMT", DATE_HTTP_SIZE);
+	memcpy(out, days[t.tm_wday], 3);
+	number_write_2(out + 5, t.tm_mday);
+	memcpy(out + 8, months[t.tm_mon], 3);
+	write_year(out + 12, &t);
+	write_clock(out + 17, &t);
+}
+
+void date_write_utc(char *out, time_t when)
+{
+	struct tm t = utc(when);
+
+	write_day(out, &t);
+	out[10] = 'T';
+	write_clock(out + 11, &t);
+	out[19] = 'Z';
+}
+
+void date_write_local(char *out, time_t when)
+{
+	char offset[5];
+	struct tm t;
+
+	localtime_r(&when, &t);
+	write_day(out, &t);
+	out[10] = 'T';
+	write_clock(out + 11, &t);
+	write_offset(offset, &t);
+	memcpy(out + 19, offset, 3);
+	out[22] = ':';
+	memcpy(out + 23, offset + 3, 2);
+}
+
+void date_write_log(char *out, time_t when)
+{
+	struct tm t;
+
+	localtime_r(&when, &t);
+	memcpy(out, "06/Nov/1994:08:49:37 +0000", DATE_LOG_SIZE);
+	number_write_2(out, t.tm_mday);
+	memcpy(out + 3, months[t.tm_mon], 3);
+	write_year(out + 7, &t);
+	write_clock(out + 12, &t);
+	write_offset(out + 21, &t);
+}
+
+void date_write_day(char *out, time_t when)
+{
+	struct tm t;
+
+	localtime_r(&when, &t);
+	write_day(out, &t);
+}
+
+time_t date_day_end(time_t when)
+{
+	struct tm t;
+
+	localtime_r(&when, &t);
+	/* Never +86400: a day has 23 or 25 hours where clocks are changed, and
+	 * where they are changed at midnight the next day begins at 01:00. */
+	t.tm_mday++;
+	t.tm_hour = t.tm_min = t.tm_sec = 0;
+	t.tm_isdst = -1;
+	time_t end = mktime(&t);
+	return end > when ? end : when + 1;
+}
+
+/* std offset [dst [offset] [,rule]] of POSIX.1-2008, 8.3, loosely: a name of
+ * three letters or more or <quoted>, then an offset that starts with a digit.
+ */
+static bool is_posix_rule(const char *tz)
+{
+	const char *p = tz;
+
+	if (*p == '<') {
+		p = strchr(p, '>');
+		if (!p)
+			return false;
+		p++;
+	} else {
+		while (isalpha((unsigned char)*p))
+			p++;
+		if (p - tz < 3)
+			return false;
+	}
+	if (*p == '+' || *p == '-')
+		p++;
+	return isdigit((unsigned char)*p);
+}
+
+static bool is_zone_file(const char *path)
+{
+	char magic[4];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return false;
+	ssize_t n = read(fd, magic, sizeof(magic));
+	close(fd);
+	return n == 4 && memcmp(magic, "TZif", 4) == 0;
+}
+
+bool date_zone_known(const char *tz)
+{
+	const char *folder = getenv("TZDIR");
+	char path[512];
+
+	if (!tz)
+		return true;
+	if (*tz == ':')
+		tz++;
+	if (!*tz || strcmp(tz, "UTC") == 0 || strcmp(tz, "GMT") == 0)
+		return true;
+	if (*tz == '/')
+		return is_zone_file(tz);
+	if (!folder || !*folder)
+		folder = "/usr/share/zoneinfo";
+	int n = snprintf(path, sizeof(path), "%s/%s", folder, tz);
+	if (n < (int)sizeof(path) && !strstr(tz, "..") && is_zone_file(path))
+		return true;
+	return is_posix_rule(tz);
+}

@@ -1,0 +1,45 @@
+/*
+ * date.h - the dates that visitd writes
+ *
+ * UTC is computed here rather than by gmtime_r: glibc's would load TZ into the
+ * master, and workers forked after SIGHUP could not read a changed zone again.
+ */
+#ifndef UTIL_DATE_H
+#define UTIL_DATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
+
+enum {
+	DATE_HTTP_SIZE =
+		29,	    /* Sun, 06 Nov 1994 08:49:37 GMT (RFC 9110 5.6.7) */
+	DATE_UTC_SIZE = 20, /* 1994-11-06T08:49:37Z */
+	DATE_LOCAL_SIZE = 25, /* 1994-11-06T08:49:37+00:00 (ISO 8601) */
+	DATE_DAY_SIZE = 10,   /* 1994-11-06 */
+	DATE_LOG_SIZE = 26,   /* 06/Nov/1994:08:49:37 +0000 */
+};
+
+/* Each writes exactly its size at `out`, without a NUL. Years 0 to 9999. */
+void date_write_http(char *out, time_t when);
+void date_write_utc(char *out, time_t when);
+
+/* Local time, by the TZ of this process. */
+void date_write_local(char *out, time_t when);
+void date_write_log(char *out, time_t when);
+void date_write_day(char *out, time_t when);
+
+/*
+ * The moment when the local day that holds `when` ends. After it, and not
+ * before, date_write_day gives another day.
+ */
+time_t date_day_end(time_t when);
+
+/*
+ * Whether the C library can load the zone that TZ names: unset, a file of the
+ * zone database, or a POSIX rule such as CET-1CEST,M3.5.0,M10.5.0/3. (The
+ * library itself would silently count in UTC.)
+ */
+bool date_zone_known(const char *tz);
+
+#endif

@@ -1,0 +1,469 @@
+#include "util/json.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+/* The length of the valid UTF-8 sequence at `p` (RFC 3629), or 0. */
+static size_t utf8_length(const unsigned char *p, size_t n)
+{
+	static const struct {
+		unsigned char first, last; /* of the leading byte */
+		unsigned char low, high;   /* of the second */
+		unsigned char length;
+	} rows[] = {
+		{0x00, 0x7f, 0x00, 0x00, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2},
+		{0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+		{0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		if (p[0] < rows[i].first || p[0] > rows[i].last)
+			continue;
+		if (rows[i].length > n)
+			return 0;
+		if (rows[i].length > 1 &&
+		    (p[1] < rows[i].low || p[1] > rows[i].high))
+			return 0;
+		for (size_t k = 2; k < rows[i].length; k++)
+			if ((p[k] & 0xc0) != 0x80)
+				return 0;
+		return rows[i].length;
+	}
+	return 0;
+}
+
+/* A two-character escape for `c`, or 0. */
+static char short_escape(unsigned char c)
+{
+	switch (c) {
+	case '"':
+	case '\\':
+		return (char)c;
+	case '\n':
+		return 'n';
+	case '\r':
+		return 'r';
+	case '\t':
+		return 't';
+	default:
+		return 0;
+	}
+}
+
+size_t json_write_string(char *out, struct slice text)
+{
+	static const char hex[] = "0123456789abcdef";
+	const unsigned char *p = (const unsigned char *)text.p;
+	const unsigned char *end = p + text.n;
+	char *to = out;
+
+	*to++ = '"';
+	while (p < end) {
+		size_t n = utf8_length(p, (size_t)(end - p));
+		char escape = short_escape(*p);
+
+		if (n == 0) {
+			memcpy(to, "\xef\xbf\xbd", 3);
+			to += 3;
+			p++;
+		} else if (escape) {
+			*to++ = '\\';
+			*to++ = escape;
+			p++;
+		} else if (*p < ' ' || *p == 0x7f) {
+			memcpy(to, "\\u00", 4);
+			to[4] = hex[*p >> 4];
+			to[5] = hex[*p & 15];
+			to += 6;
+			p++;
+		} else {
+			memcpy(to, p, n);
+			to += n;
+			p += n;
+		}
+	}
+	*to++ = '"';
+	return (size_t)(to - out);
+}
+
+/*
+ * Reading: one function a rule of the grammar. Each gives false at the first
+ * fault, which `why` names, with `p` where it is.
+ */
+struct reader {
+	const char *start, *p, *end;
+	char *to; /* where the next string is decoded */
+	const char *why;
+	int depth;
+};
+
+/* Where a rule wants to put a value. */
+struct value {
+	enum json_kind kind;
+	struct slice text;
+};
+
+static bool fault(struct reader *in, const char *why)
+{
+	in->why = why;
+	return false;
+}
+
+static void skip_space(struct reader *in)
+{
+	while (in->p < in->end && (*in->p == ' ' || *in->p == '\t' ||
+				   *in->p == '\n' || *in->p == '\r'))
+		in->p++;
+}
+
+static bool at(const struct reader *in, char c)
+{
+	return in->p < in->end && *in->p == c;
+}
+
+/* Takes `c`, if it is next. */
+static bool take(struct reader *in, char c)
+{
+	if (!at(in, c))
+		return false;
+	in->p++;
+	return true;
+}
+
+static bool is_digit(const struct reader *in)
+{
+	return in->p < in->end && *in->p >= '0' && *in->p <= '9';
+}
+
+static bool read_digits(struct reader *in)
+{
+	if (!is_digit(in))
+		return fault(in, "a digit is missing in a number");
+	while (is_digit(in))
+		in->p++;
+	return true;
+}
+
+/* [ minus ] int [ frac ] [ exp ] */
+static bool read_number(struct reader *in)
+{
+	take(in, '-');
+	if (take(in, '0')) {
+		if (is_digit(in))
+			return fault(in, "a number begins with 0");
+	} else if (!read_digits(in)) {
+		return false;
+	}
+	if (take(in, '.') && !read_digits(in))
+		return false;
+	if (!take(in, 'e') && !take(in, 'E'))
+		return true;
+	if (!take(in, '+'))
+		take(in, '-');
+	return read_digits(in);
+}
+
+static bool read_word(struct reader *in, struct slice word)
+{
+	if ((size_t)(in->end - in->p) < word.n ||
+	    memcmp(in->p, word.p, word.n) != 0)
+		return fault(in, "no JSON value");
+	in->p += word.n;
+	return true;
+}
+
+/* The four digits of \uXXXX. */
+static bool read_hex(struct reader *in, uint32_t *code)
+{
+	*code = 0;
+	for (int i = 0; i < 4; i++, in->p++) {
+		char c = in->p < in->end ? ascii_lower(*in->p) : '\0';
+
+		if (c >= '0' && c <= '9')
+			*code = *code * 16 + (uint32_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			*code = *code * 16 + (uint32_t)(c - 'a' + 10);
+		else
+			return fault(in, "\\u without four hex digits");
+	}
+	return true;
+}
+
+static char *put_utf8(char *to, uint32_t code)
+{
+	if (code < 0x80) {
+		*to++ = (char)code;
+		return to;
+	}
+	if (code < 0x800) {
+		*to++ = (char)(0xc0 | code >> 6);
+	} else {
+		if (code < 0x10000) {
+			*to++ = (char)(0xe0 | code >> 12);
+		} else {
+			*to++ = (char)(0xf0 | code >> 18);
+			*to++ = (char)(0x80 | (code >> 12 & 0x3f));
+		}
+		*to++ = (char)(0x80 | (code >> 6 & 0x3f));
+	}
+	*to++ = (char)(0x80 | (code & 0x3f));
+	return to;
+}
+
+/* After "\u"; two of them for what is beyond U+FFFF. */
+static bool read_code(struct reader *in)
+{
+	uint32_t code, low;
+
+	if (!read_hex(in, &code))
+		return false;
+	if (code >= 0xdc00 && code <= 0xdfff)
+		return fault(in, "a lone surrogate");
+	if (code >= 0xd800 && code <= 0xdbff) {
+		if (!take(in, '\\') || !take(in, 'u'))
+			return fault(in, "a lone surrogate");
+		if (!read_hex(in, &low))
+			return false;
+		if (low < 0xdc00 || low > 0xdfff)
+			return fault(in, "a lone surrogate");
+		code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+	}
+	in->to = put_utf8(in->to, code);
+	return true;
+}
+
+/* After the backslash. */
+static bool read_escape(struct reader *in)
+{
+	static const char names[] = "\"\\/bfnrt", bytes[] = "\"\\/\b\f\n\r\t";
+	const char *name;
+
+	if (take(in, 'u'))
+		return read_code(in);
+	name = in->p < in->end && *in->p ? strchr(names, *in->p) : NULL;
+	if (!name)
+		return fault(in, "an escape that JSON does not know");
+	*in->to++ = bytes[name - names];
+	in->p++;
+	return true;
+}
+
+/* After the opening quote; decoded at in->to, which moves behind it. */
+static bool read_string(struct reader *in, struct slice *text)
+{
+	const char *start = in->to;
+
+	while (!take(in, '"')) {
+		if (in->p == in->end)
+			return fault(in, "a string without an end");
+		if (take(in, '\\')) {
+			if (!read_escape(in))
+				return false;
+			continue;
+		}
+		if ((unsigned char)*in->p < ' ')
+			return fault(in, "a control byte in a string");
+		size_t n = utf8_length((const unsigned char *)in->p,
+				       (size_t)(in->end - in->p));
+		if (n == 0)
+			return fault(in, "a byte that is no UTF-8");
+		memcpy(in->to, in->p, n);
+		in->to += n;
+		in->p += n;
+	}
+	*text = (struct slice){start, (size_t)(in->to - start)};
+	return true;
+}
+
+static bool read_value(struct reader *in, struct value *value);
+
+/* "name" : value, with the space around them. */
+static bool read_member(struct reader *in, struct slice *name,
+			struct value *value)
+{
+	skip_space(in);
+	if (!take(in, '"'))
+		return fault(in, "the name of a member is missing");
+	if (!read_string(in, name))
+		return false;
+	skip_space(in);
+	if (!take(in, ':'))
+		return fault(in, "a colon is missing");
+	return read_value(in, value);
+}
+
+/* What a caller looks for, and the names that the object has had. */
+struct wanted {
+	struct json_member *members;
+	size_t len;
+	uint64_t *names;
+	size_t names_len;
+};
+
+static uint64_t hash(struct slice name)
+{
+	uint64_t h = 14695981039346656037u; /* FNV-1a */
+
+	for (size_t i = 0; i < name.n; i++)
+		h = (h ^ (unsigned char)name.p[i]) * 1099511628211u;
+	return h;
+}
+
+static void keep(struct wanted *wanted, struct slice name,
+		 const struct value *value)
+{
+	wanted->names[wanted->names_len++] = hash(name);
+	for (size_t i = 0; i < wanted->len; i++) {
+		struct json_member *member = &wanted->members[i];
+
+		if (slice_equal(member->name, name)) {
+			member->kind = value->kind;
+			member->value = value->text;
+		}
+	}
+}
+
+/* After "{"; `wanted` NULL: only looked through. */
+static bool read_members(struct reader *in, struct wanted *wanted)
+{
+	do {
+		char *to = in->to;
+		struct slice name;
+		struct value value;
+
+		if (!read_member(in, &name, &value))
+			return false;
+		if (wanted)
+			keep(wanted, name, &value);
+		else
+			in->to = to; /* nobody wants these strings */
+	} while (take(in, ','));
+	return true;
+}
+
+/* After "[". */
+static bool read_elements(struct reader *in)
+{
+	do {
+		char *to = in->to;
+		struct value value;
+
+		if (!read_value(in, &value))
+			return false;
+		in->to = to;
+	} while (take(in, ','));
+	return true;
+}
+
+/* After "{" or "[", up to its end. */
+static bool read_nested(struct reader *in, char end, struct wanted *wanted)
+{
+	if (++in->depth > JSON_DEPTH_MAX)
+		return fault(in, "nested too deep");
+	skip_space(in);
+	if (!at(in, end)) {
+		if (!(end == '}' ? read_members(in, wanted)
+				 : read_elements(in)))
+			return false;
+	}
+	if (!take(in, end))
+		return fault(in, "a comma or the end is missing");
+	in->depth--;
+	return true;
+}
+
+/* A value and the space around it. */
+static bool read_value(struct reader *in, struct value *value)
+{
+	const char *start;
+	bool good = false;
+
+	skip_space(in);
+	start = in->p;
+	if (take(in, '"')) {
+		value->kind = JSON_STRING;
+		good = read_string(in, &value->text);
+		skip_space(in);
+		return good;
+	}
+	if (take(in, '{')) {
+		value->kind = JSON_OBJECT;
+		good = read_nested(in, '}', NULL);
+	} else if (take(in, '[')) {
+		value->kind = JSON_ARRAY;
+		good = read_nested(in, ']', NULL);
+	} else if (at(in, '-') || is_digit(in)) {
+		value->kind = JSON_NUMBER;
+		good = read_number(in);
+	} else if (at(in, 'n')) {
+		value->kind = JSON_NULL;
+		good = read_word(in, SLICE("null"));
+	} else {
+		value->kind = JSON_BOOL;
+		good = read_word(in,
+				 at(in, 't') ? SLICE("true") : SLICE("false"));
+	}
+	value->text = (struct slice){start, (size_t)(in->p - start)};
+	skip_space(in);
+	return good;
+}
+
+/* qsort's */
+static int compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* By their hashes: whoever makes two names collide refuses his own text. */
+static bool has_duplicate(struct wanted *wanted)
+{
+	qsort(wanted->names, wanted->names_len, sizeof(*wanted->names),
+	      compare);
+	for (size_t i = 1; i < wanted->names_len; i++)
+		if (wanted->names[i] == wanted->names[i - 1])
+			return true;
+	return false;
+}
+
+static bool read_text(struct reader *in, struct wanted *wanted)
+{
+	if (in->end - in->p >= 3 && memcmp(in->p, "\xef\xbb\xbf", 3) == 0)
+		return fault(in, "a byte order mark");
+	skip_space(in);
+	if (!take(in, '{'))
+		return fault(in, "no JSON object");
+	if (!read_nested(in, '}', wanted))
+		return false;
+	skip_space(in);
+	if (in->p < in->end)
+		return fault(in, "bytes behind the JSON object");
+	if (has_duplicate(wanted))
+		return fault(in, "a member that is there twice");
+	return true;
+}
+
+const char *json_read_object(struct slice text, struct json_member *members,
+			     size_t len, char *buffer, size_t *fault_at)
+{
+	/* The shortest member is "":0, with its comma: five bytes. */
+	static uint64_t names[JSON_TEXT_MAX / 5 + 1];
+	struct wanted wanted = {.members = members, .len = len, .names = names};
+	struct reader in = {.start = text.p,
+			    .p = text.p,
+			    .end = text.p + text.n,
+			    .to = buffer};
+
+	*fault_at = 0;
+	if (text.n > JSON_TEXT_MAX)
+		return "longer than 65536 bytes";
+	for (size_t i = 0; i < len; i++)
+		members[i].kind = JSON_MISSING;
+	if (text.n > 0 && read_text(&in, &wanted))
+		return NULL;
+	*fault_at = (size_t)(in.p - in.start);
+	return text.n > 0 ? in.why : "no JSON object";
+}

@@ -1,0 +1,195 @@
+#include "util/settings.h"
+
+#include "util/date.h"
+#include "util/log.h"
+#include "util/number.h"
+
+#include <arpa/inet.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { NUMBER, WORD, TEXT, ADDRESS };
+
+struct setting {
+	const char *name;
+	enum kind kind;
+	size_t offset;
+	const char *value; /* the default; NULL: none */
+	const char *shown; /* the default as people read it; NULL: `value` */
+	int min, max;	   /* of a NUMBER */
+	const char *words; /* of a WORD: "first|second", meaning 0, 1 ... */
+	const char *what;
+};
+
+#define AT(member) offsetof(struct settings, member)
+
+static const struct setting table[] = {
+	{"BIND", ADDRESS, AT(bind), NULL, "::", 0, 0, NULL,
+	 "address to listen on (::, both families; 0.0.0.0 without IPv6)"},
+	{"PORT", NUMBER, AT(port), "8080", NULL, 1, 65535, NULL,
+	 "port to listen on"},
+	{"WORKERS", NUMBER, AT(workers), NULL, "CPUs", 1, 1024, NULL,
+	 "worker processes (the CPUs this process may run on)"},
+	{"DATA_DIR", TEXT, AT(data_dir), "data", NULL, 0, 0, NULL,
+	 "folder of the store's files"},
+	{"VISITS_FILE", TEXT, AT(visits_file), NULL, "$DATA_DIR/visits", 0, 0,
+	 NULL, "the home counter's file"},
+	{"SYNC", WORD, AT(sync), "always", NULL, 0, 0, "always|everysec|no",
+	 "when a visit is on disk: before its answer, within a second, or "
+	 "when the kernel likes"},
+	{"STORE_TIMEOUT", NUMBER, AT(store_timeout), "1000", NULL, 1, 600000,
+	 NULL, "milliseconds for one store call"},
+	{"MAX_ITEMS", NUMBER, AT(max_items), "100000", NULL, 0, 100000000, NULL,
+	 "items that can be created"},
+	{"MAX_CONNECTIONS", NUMBER, AT(max_connections), "10000", NULL, 1,
+	 1000000, NULL, "connections of one worker"},
+	{"ACCESS_LOG", WORD, AT(access_log), "off", NULL, 0, 0, "off|on",
+	 "a line a request on standard output"},
+	{"LOG_FORMAT", WORD, AT(log_json), "text", NULL, 0, 0, "text|json",
+	 "format of these lines: combined, or JSON"},
+	{"LOG_LEVEL", WORD, AT(log_level), "info", NULL, 0, 0,
+	 "error|warn|info|debug", "what is told on standard error"},
+};
+
+enum { TABLE_LEN = sizeof(table) / sizeof(*table) };
+
+static int *int_at(struct settings *s, const struct setting *row)
+{
+	return (int *)(void *)((char *)s + row->offset);
+}
+
+static const char **text_at(struct settings *s, const struct setting *row)
+{
+	return (const char **)(void *)((char *)s + row->offset);
+}
+
+static int set_number(struct settings *s, const struct setting *row,
+		      const char *value)
+{
+	int64_t n;
+
+	if (!number_read(slice_of(value), &n) || n < row->min || n > row->max)
+		return -1;
+	*int_at(s, row) = (int)n;
+	return 0;
+}
+
+static int set_word(struct settings *s, const struct setting *row,
+		    const char *value)
+{
+	int index = 0;
+
+	for (const char *word = row->words; *word; index++) {
+		size_t n = strcspn(word, "|");
+
+		if (slice_equal((struct slice){word, n}, slice_of(value))) {
+			*int_at(s, row) = index;
+			return 0;
+		}
+		word += n + (word[n] == '|');
+	}
+	return -1;
+}
+
+static int set_text(struct settings *s, const struct setting *row,
+		    const char *value)
+{
+	if (strlen(value) >= PATH_MAX)
+		return -1;
+	*text_at(s, row) = value;
+	return 0;
+}
+
+static int set_address(struct settings *s, const struct setting *row,
+		       const char *value)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+
+	if (inet_pton(AF_INET, value, address) != 1 &&
+	    inet_pton(AF_INET6, value, address) != 1)
+		return -1;
+	*text_at(s, row) = value;
+	return 0;
+}
+
+static void say_takes(const struct setting *row, char *out, size_t cap)
+{
+	switch (row->kind) {
+	case NUMBER:
+		snprintf(out, cap, "a whole number from %d to %d", row->min,
+			 row->max);
+		break;
+	case WORD:
+		snprintf(out, cap, "one of %s", row->words);
+		break;
+	case TEXT:
+		snprintf(out, cap, "a path of less than %d bytes", PATH_MAX);
+		break;
+	case ADDRESS:
+		snprintf(out, cap, "an IPv4 or IPv6 address, such as 0.0.0.0");
+		break;
+	}
+}
+
+static int set_row(struct settings *s, const struct setting *row, char *error,
+		   size_t cap)
+{
+	static int (*const setters[])(struct settings *, const struct setting *,
+				      const char *) = {
+		[NUMBER] = set_number,
+		[WORD] = set_word,
+		[TEXT] = set_text,
+		[ADDRESS] = set_address,
+	};
+	const char *value = getenv(row->name);
+	char takes[128];
+
+	if (!value || !*value)
+		value = row->value;
+	if (!value || setters[row->kind](s, row, value) == 0)
+		return 0;
+	say_takes(row, takes, sizeof(takes));
+	snprintf(error, cap, "%s=%.200s: takes %s", row->name, value, takes);
+	return -1;
+}
+
+/* One line, whatever the value holds. */
+static int refuse(char *error)
+{
+	for (char *p = error; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	return -1;
+}
+
+int settings_read(struct settings *s, char *error, size_t cap)
+{
+	memset(s, 0, sizeof(*s));
+	for (size_t i = 0; i < TABLE_LEN; i++)
+		if (set_row(s, &table[i], error, cap) < 0)
+			return refuse(error);
+	if (!date_zone_known(getenv("TZ"))) {
+		snprintf(error, cap,
+			 "TZ=%.200s: takes a zone that is installed here (such "
+			 "as Europe/Berlin; is tzdata there?) or a POSIX rule "
+			 "(such as CET-1CEST,M3.5.0,M10.5.0/3)",
+			 getenv("TZ"));
+		return refuse(error);
+	}
+	return 0;
+}
+
+void settings_print(FILE *to)
+{
+	for (size_t i = 0; i < TABLE_LEN; i++) {
+		const struct setting *row = &table[i];
+		const char *value = row->shown ? row->shown : row->value;
+
+		fprintf(to, "  %-16s %-18s %s\n", row->name, value, row->what);
+		if (row->kind == WORD)
+			fprintf(to, "  %-16s %-18s (%s)\n", "", "", row->words);
+	}
+	fprintf(to, "  %-16s %-18s %s\n", "TZ", "the system's",
+		"zone of the times and of the days");
+}

@@ -1,0 +1,41 @@
+/*
+ * settings.h - what the environment says, read once at start
+ *
+ * To add a setting: a member here, a row in the table of settings.c, a line in
+ * docs/visitd.8.
+ */
+#ifndef UTIL_SETTINGS_H
+#define UTIL_SETTINGS_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+enum sync_mode { SYNC_ALWAYS, SYNC_EVERYSEC, SYNC_NO };
+
+struct settings {
+	const char
+		*bind; /* an IP address; NULL: every address, both families */
+	int port;
+	int workers; /* 0: one for each CPU that may be used */
+	const char *data_dir;
+	const char *visits_file; /* NULL: data_dir/visits */
+	int sync;		 /* enum sync_mode */
+	int store_timeout;	 /* milliseconds */
+	int max_items;
+	int max_connections; /* of one worker */
+	int access_log;	     /* 0 or 1 */
+	int log_json;	     /* 0: combined format; 1: JSON */
+	int log_level;	     /* enum log_level */
+};
+
+/*
+ * Fills *s from the environment; texts point into it. An empty value counts as
+ * none. Gives 0, or -1 with one line in `error` (of `cap` bytes) that names
+ * the variable, its value and what it takes.
+ */
+int settings_read(struct settings *s, char *error, size_t cap);
+
+/* The table of settings, for --help. */
+void settings_print(FILE *to);
+
+#endif
