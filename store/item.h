@@ -1,0 +1,20 @@
+/*
+ * item.h - an item as JSON: what stores keep, and what clients get
+ */
+#ifndef STORE_ITEM_H
+#define STORE_ITEM_H
+
+#include "util/slice.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Writes {"id":1,"name":"...","description":"..."} at `out`, of
+ * STORE_ITEM_JSON_MAX bytes; a description whose p is NULL is null; id 0 leaves
+ * the id out. Gives the length.
+ */
+size_t item_write(char *out, int64_t id, struct slice name,
+		  struct slice description);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * store.h - where the visits are kept
+ *
+ * One store is linked into a program: make STORE=name takes store/name.c and
+ * what its row in the Makefile adds. To add a store: define all of these in
+ * store/name.c, add that row, and run tests/unit/test_store.c and tests/e2e
+ * against it: they are the contract.
+ *
+ * A store is opened in the process that uses it, after fork: a flock belongs
+ * to an open file and a connection to one conversation. Calls block, none for
+ * longer than settings.store_timeout (but for a disk that hangs in a sync).
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "util/settings.h"
+#include "util/slice.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the store is called: "file", "redis", "postgres". */
+extern const char store_name[];
+
+/* The counter of the page itself. */
+#define STORE_HOME "homepage"
+
+/* The visits of one counter in one turn. */
+struct tally {
+	struct slice counter;
+	int64_t n;     /* how many; 0 only reads, and creates nothing */
+	int64_t total; /* out: after them */
+	int64_t today; /* out: how many of the total since midnight */
+	int status;    /* out: 0, or the HTTP status its visitors get */
+	const char
+		*error; /* out: with a status, why; valid until the next call */
+};
+
+/*
+ * Makes the store ready, with settings that must outlive it. Gives 0, or the
+ * exit code that the first process to look at the store ends with: EXIT_DATA
+ * (what is there cannot be understood) or EXIT_SYSTEM; store_error() says why.
+ * After either the calls below may be made all the same: they try again.
+ */
+int store_open(const struct settings *settings);
+
+/* Brings everything to disk and lets go of it. */
+void store_close(void);
+
+/*
+ * Commits the visits of a whole turn: `len` tallies with different counters.
+ * The n numbers total-n+1 .. total belong to this call alone. A tally whose
+ * status is set has counted nothing, or nothing that may be answered: 503
+ * store down, locked, slow or counter full; 404 nothing was ever counted there
+ * (n is 0); 507 no room for a new counter.
+ */
+void store_add(struct tally *tallies, size_t len);
+
+/* Sets a total, 0 <= value. Gives 0 or an HTTP status, with store_error(). */
+int store_set(struct slice counter, int64_t value);
+
+/* An item of POST /items. */
+enum {
+	STORE_ITEM_NAME_MAX = 200,	    /* bytes */
+	STORE_ITEM_DESCRIPTION_MAX = 10000, /* bytes */
+	/* Bytes of an item as JSON: every byte of it may take six. */
+	STORE_ITEM_JSON_MAX =
+		6 * (STORE_ITEM_NAME_MAX + STORE_ITEM_DESCRIPTION_MAX) + 128,
+	STORE_ITEMS_MAX = 64, /* that one store_items_get reads */
+};
+
+struct item {
+	int64_t id;	   /* in */
+	struct slice json; /* out: {"id":1,"name":"...","description":null};
+			    * valid until the next store_items_get */
+	int status;	   /* out: 0, 404 or 503 */
+	const char *error; /* out: with a status, why; likewise */
+};
+
+/*
+ * Adds an item and gives its id, 1 or more. `name` and `description` are valid
+ * UTF-8 within the limits above; a description whose p is NULL is null. Gives 0
+ * or 503, or 507 when there are MAX_ITEMS; with store_error().
+ */
+int store_item_create(struct slice name, struct slice description, int64_t *id);
+
+/* Reads up to STORE_ITEMS_MAX items. */
+void store_items_get(struct item *items, size_t len);
+
+/* Whether a visit could be counted now: 0 or 503, with store_error(). */
+int store_ping(void);
+
+/*
+ * Does what is due by the clock (SYNC=everysec). Gives the milliseconds after
+ * which it wants to be called again, or -1: not before the next store_add.
+ */
+int store_tick(void);
+
+/* Why the last call failed: a phrase, valid until the next call. */
+const char *store_error(void);
+
+#endif
