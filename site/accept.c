@@ -1,0 +1,100 @@
+#include "site/accept.h"
+
+const struct slice media_types[MEDIA_LEN] = {
+	[MEDIA_TEXT] = SLICE_INIT("text/plain; charset=utf-8"),
+	[MEDIA_JSON] = SLICE_INIT("application/json"),
+	[MEDIA_HTML] = SLICE_INIT("text/html; charset=utf-8"),
+};
+
+/* The same, as a range may name them. */
+static const struct slice bare_types[MEDIA_LEN] = {
+	[MEDIA_TEXT] = SLICE_INIT("text/plain"),
+	[MEDIA_JSON] = SLICE_INIT("application/json"),
+	[MEDIA_HTML] = SLICE_INIT("text/html"),
+};
+
+/* What the ranges read so far say of one media type. */
+struct wish {
+	int precision; /* 0 none, 1 by "*" "/" "*", 2 by "type/" "*", 3 by name
+			*/
+	int quality;   /* 0 to 1000 */
+};
+
+/* 0, 0.5, 1.000 in thousandths (RFC 9110 12.4.2), or -1. */
+static int read_quality(struct slice text)
+{
+	int quality = 0, unit = 1000;
+
+	if (text.n == 0 || text.n > 5 || (text.n > 1 && text.p[1] != '.'))
+		return -1;
+	for (size_t i = 0; i < text.n; i++) {
+		if (i == 1)
+			continue;
+		if (text.p[i] < '0' || text.p[i] > '9')
+			return -1;
+		quality += (text.p[i] - '0') * unit;
+		unit /= 10;
+	}
+	return quality <= 1000 ? quality : -1;
+}
+
+/* How precisely `range` names `type`; 0 not at all. */
+static int match(struct slice range, struct slice type)
+{
+	if (slice_equal(range, SLICE("*/*")))
+		return 1;
+	if (slice_same_word(range, type))
+		return 3;
+	if (range.n < 2 || range.p[range.n - 1] != '*' ||
+	    range.p[range.n - 2] != '/' || range.n - 1 > type.n)
+		return 0;
+	return slice_same_word((struct slice){range.p, range.n - 1},
+			       (struct slice){type.p, range.n - 1})
+		       ? 2
+		       : 0;
+}
+
+/* One element of the list: a range and its parameters, of which only q is
+ * heeded. One with a bad q is passed over. */
+static void read_range(struct slice element, struct wish wishes[MEDIA_LEN])
+{
+	struct slice range = slice_take(&element, ';');
+	int quality = 1000;
+
+	while (element.n > 0) {
+		struct slice value = slice_take(&element, ';');
+		struct slice name = slice_take(&value, '=');
+
+		if (slice_same_word(name, SLICE("q")))
+			quality = read_quality(value);
+	}
+	if (quality < 0)
+		return;
+	for (int i = 0; i < MEDIA_LEN; i++) {
+		int precision = match(range, bare_types[i]);
+
+		if (precision > wishes[i].precision)
+			wishes[i] = (struct wish){precision, quality};
+	}
+}
+
+enum media accept_media(const struct http_request *request, unsigned offered,
+			enum media first)
+{
+	struct wish wishes[MEDIA_LEN] = {{0, 0}};
+	const struct http_field *field;
+	size_t at = 0;
+
+	while ((field = http_field_next(request, SLICE("accept"), &at))) {
+		struct slice list = field->value, element;
+
+		while (http_list_next(&list, &element))
+			read_range(element, wishes);
+	}
+	enum media best = first;
+	for (int i = 0; i < MEDIA_LEN; i++)
+		if ((offered & 1u << i) &&
+		    wishes[i].quality > wishes[best].quality)
+			best = (enum media)i;
+	return best;
+}

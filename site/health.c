@@ -1,0 +1,36 @@
+/* Whether a visit could be counted now. */
+#include "site/pages.h"
+#include "util/text.h"
+#include "store/store.h"
+#include "util/json.h"
+
+/* {"status":"ok","store":"file"}, or with "error" and unavailable */
+static char *write_json(char *to, const struct job *job)
+{
+	bool ok = job->status == 0;
+
+	to = text_put(to, SLICE("{\"status\":\""));
+	to = text_put(to, ok ? SLICE("ok") : SLICE("unavailable"));
+	to = text_put(to, SLICE("\",\"store\":\""));
+	to = text_put(to, slice_of(store_name));
+	to = text_put(to, SLICE("\""));
+	if (!ok) {
+		to = text_put(to, SLICE(",\"error\":"));
+		to += json_write_string(to, error_reason(job));
+	}
+	return text_put(to, SLICE("}"));
+}
+
+void health_page(const struct job *job, const struct moment *moment,
+		 struct http_reply *reply, char *scratch)
+{
+	char *end;
+
+	if (job->status && job->media == MEDIA_TEXT) {
+		error_page(job, moment, reply, scratch);
+		return;
+	}
+	end = job->media == MEDIA_TEXT ? text_put(scratch, SLICE("ok\n"))
+				       : write_json(scratch, job);
+	reply->body = (struct slice){scratch, (size_t)(end - scratch)};
+}

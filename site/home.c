@@ -1,0 +1,93 @@
+/* The home counter: its page, and its total alone. */
+#include "site/accept.h"
+#include "site/pages.h"
+#include "util/text.h"
+
+/* The bytes of home.html, made by the Makefile. */
+static const char page[] = {
+#include "site/home.html.inc"
+};
+
+static struct slice local_time(const struct moment *moment)
+{
+	return (struct slice){moment->local, DATE_LOCAL_SIZE};
+}
+
+/* {"visits":42,"today":3,"time":"2026-11-20T11:42:00+00:00"} */
+static char *write_json(char *to, const struct job *job,
+			const struct moment *moment)
+{
+	to = text_put(to, SLICE("{\"visits\":"));
+	to = text_put_number(to, job->total);
+	to = text_put(to, SLICE(",\"today\":"));
+	to = text_put_number(to, job->today);
+	to = text_put(to, SLICE(",\"time\":\""));
+	to = text_put(to, local_time(moment));
+	return text_put(to, SLICE("\"}"));
+}
+
+static char *write_mark(char *to, struct slice mark, const struct job *job,
+			const struct moment *moment)
+{
+	if (slice_equal(mark, SLICE("visits")))
+		return text_put_number(to, job->total);
+	if (slice_equal(mark, SLICE("today")))
+		return text_put_number(to, job->today);
+	return text_put(to, local_time(moment)); /* {{time}} */
+}
+
+/* home.html with its {{marks}} replaced */
+static char *write_html(char *to, const struct job *job,
+			const struct moment *moment)
+{
+	const char *p = page, *end = page + sizeof(page), *mark;
+
+	while ((mark = memmem(p, (size_t)(end - p), "{{", 2))) {
+		to = text_put(to, (struct slice){p, (size_t)(mark - p)});
+		mark += 2;
+		p = memmem(mark, (size_t)(end - mark), "}}", 2);
+		if (!p) /* the page's author's fault; a test sees it */
+			return to;
+		to = write_mark(to, (struct slice){mark, (size_t)(p - mark)},
+				job, moment);
+		p += 2;
+	}
+	return text_put(to, (struct slice){p, (size_t)(end - p)});
+}
+
+void home_page(const struct job *job, const struct moment *moment,
+	       struct http_reply *reply, char *scratch)
+{
+	char *end = scratch;
+
+	switch (job->media) {
+	case MEDIA_HTML:
+		end = write_html(end, job, moment);
+		break;
+	case MEDIA_JSON:
+		end = write_json(end, job, moment);
+		break;
+	default:
+		end = text_put(end, local_time(moment));
+		end = text_put(end, SLICE("\nvisits: "));
+		end = text_put_number(end, job->total);
+		end = text_put(end, SLICE("\n"));
+	}
+	reply->body = (struct slice){scratch, (size_t)(end - scratch)};
+}
+
+void visits_page(const struct job *job, const struct moment *moment,
+		 struct http_reply *reply, char *scratch)
+{
+	char *end = scratch;
+
+	if (job->media == MEDIA_HTML) {
+		end = write_html(end, job, moment);
+	} else if (job->media == MEDIA_JSON) {
+		end = write_json(end, job, moment);
+	} else {
+		end = text_put_number(end, job->total);
+		end = text_put(end, SLICE("\n"));
+	}
+	reply->body = (struct slice){scratch, (size_t)(end - scratch)};
+}
