@@ -1,0 +1,379 @@
+"""DESIGN's promise 7: whatever clients do, what a worker holds is bounded,
+and honest clients are served meanwhile. -s prints the memory of the workers.
+"""
+
+import contextlib
+import re
+import resource
+import select
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+import visitd
+from visitd import Client, render, wait_for
+
+# A sanitizer's shadow and quarantine would be measured, not the server.
+pytestmark = [pytest.mark.slow, pytest.mark.measures]
+
+MIB = 1 << 20
+BUFFERED_MAX = 32 * MIB  # of one worker
+# What a worker may keep of its busiest turn: arena, parts, jobs, records
+TURN = 10 * MIB
+
+
+@pytest.fixture(autouse=True, name="descriptors")
+def many_descriptors():
+    """As many sockets for this process as it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def memory(server):
+    """The bytes of all workers together (PSS)."""
+    sizes = [re.search(r"^Pss: +(\d+) kB", Path(
+        f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+        for pid in server.workers()]
+    return sum(int(size.group(1)) for size in sizes) * 1024
+
+
+def cpu(server):
+    """The seconds of CPU that the workers have used."""
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+               for pid in server.workers()) / 1e9
+
+
+def descriptors_of(server):
+    """How many descriptors the workers have open."""
+    return sum(len(list(Path(f"/proc/{pid}/fd").iterdir()))
+               for pid in server.workers())
+
+
+def alone(server, base):
+    """Wait until only `base` descriptors are left (and the files that a
+    store opened on first use)."""
+    wait_for(lambda: descriptors_of(server) <= base + 10,
+             what="the connections to be gone")
+
+
+def tell(what, before, during, after):
+    """One line for the record."""
+    print(f"\n{what}: {before / MIB:.1f} MiB before, {during / MIB:.1f} "
+          f"during, {after / MIB:.1f} after")
+
+
+class Crowd:
+    """Plain sockets to a server."""
+
+    def __init__(self, server):
+        self.address = ("127.0.0.1", server.port)
+        self.sockets = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.leave()
+
+    def join(self, data=b""):
+        """One more, which sends that; gives its socket."""
+        made = socket.create_connection(self.address, 20)
+        self.sockets.append(made)
+        if data:
+            made.sendall(data)
+        return made
+
+    def leave(self):
+        for each in self.sockets:
+            each.close()
+        self.sockets.clear()
+
+
+def served(client):
+    """An honest client's round trip: its time."""
+    begun = time.monotonic()
+    assert client.request("GET", "/visits").status == 200
+    return time.monotonic() - begun
+
+
+def heard(crowd):
+    """The sockets to which the server has said something."""
+    poll = select.poll()
+    by_number = {each.fileno(): each for each in crowd.sockets}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(0)]
+
+
+def settled(server, base):
+    """The memory of the workers when only `base` descriptors are left."""
+    alone(server, base)
+    return memory(server)
+
+
+def test_promise_7_ten_thousand_half_requests(store):
+    """Heads and bodies in turn; all wait, and an honest client does not."""
+    halves = [b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"v" * 100,
+              render(headers={"Content-Length": "1000"}) + b"b" * 500]
+    with visitd.Server(store) as server, server.client() as honest:
+        server.all_workers()
+        served(honest)
+        base, before = descriptors_of(server), memory(server)
+        with Crowd(server) as crowd:
+            slowest = 0
+            for i in range(10_000):
+                crowd.join(halves[i % 2])
+                if i % 100 == 0:
+                    slowest = max(slowest, served(honest))
+            wait_for(lambda: descriptors_of(server) >= base + 10_000,
+                     what="all to be connected")
+            slowest = max(slowest, served(honest))
+            assert server.get("/visits").number == 0
+            during = memory(server)
+            assert not heard(crowd), "all of them are waited for"
+        after = settled(server, base)
+        served(honest)
+    tell("10,000 half requests", before, during, after)
+    assert during < before + 2 * TURN + 10_000 * 2048
+    assert after < before + 2 * TURN
+    assert slowest < 2
+
+
+def test_promise_7_half_requests_of_more_than_32_mib(store):
+    """The oldest are told 503; the youngest wait on."""
+    size, count = 60_000, 1500
+    half = render(headers={"Content-Length": "65536"}) + b"b" * size
+    assert size * count > 2 * BUFFERED_MAX
+    with visitd.Server(store, WORKERS=1) as server, \
+            server.client() as honest:
+        served(honest)
+        base, before = descriptors_of(server), memory(server)
+        during = 0
+        with Crowd(server) as crowd:
+            for i in range(count):
+                crowd.join(half)
+                if i % 20 == 0:
+                    served(honest)
+                    during = max(during, memory(server))
+            served(honest)
+            refused = heard(crowd)
+            order = [crowd.sockets.index(each) for each in refused]
+            waiting = [i for i in range(count) if i not in set(order)]
+            # At least 32 MiB are given; buffers may be twice their content.
+            assert BUFFERED_MAX // 2 <= len(waiting) * size <= BUFFERED_MAX
+            assert min(waiting) > max(order) - 20, "the oldest go first"
+            for each in refused:
+                assert each.recv(12) == b"HTTP/1.1 503"
+            youngest = crowd.sockets[-1]
+            youngest.sendall(b"b" * (65536 - size))
+            assert youngest.recv(12) == b"HTTP/1.1 200"
+        after = settled(server, base)
+        served(honest)
+        assert server.visit() == 2
+    tell(f"half requests of {size * count / MIB:.0f} MiB, of which "
+         f"{len(waiting)} wait and {len(refused)} got 503",
+         before, during, after)
+    assert during < before + BUFFERED_MAX + 2 * TURN
+    assert after < before + TURN
+
+
+def deaf(crowd):
+    """One more of the crowd; the segments of a network in place of those of
+    the loopback make the kernel keep kilobytes for it, not megabytes."""
+    each = socket.socket()
+    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
+    each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    crowd.sockets.append(each)
+    each.connect(crowd.address)
+    each.setblocking(False)
+    return each
+
+
+def stuff(each):
+    """Send requests on a socket that nobody reads until it takes no more."""
+    requests = memoryview(render() * 500)
+    poll = select.poll()
+    poll.register(each, select.POLLOUT)
+    sent = 0
+    while poll.poll(300):
+        with contextlib.suppress(BlockingIOError):
+            sent += each.send(requests[sent % len(requests):])
+    return sent
+
+
+def test_promise_7_clients_that_pipeline_and_never_read(store):
+    """64 KiB unsent, then no more requests of it are read or counted."""
+    with visitd.Server(store, WORKERS=1, SYNC="no") as server, \
+            server.client() as honest:
+        served(honest)
+        base, before = descriptors_of(server), memory(server)
+        with Crowd(server) as crowd:
+            for _ in range(20):
+                deaf(crowd)
+            sent = stuff(crowd.sockets[0])
+            counted = server.get("/visits").number
+            for _ in range(50):
+                served(honest)
+            assert server.get("/visits").number == counted, "it rises on"
+            assert counted < sent / len(render()), "all was read"
+            for each in crowd.sockets[1:]:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        each.send(render() * 500)
+            counted = 0
+            while counted != (now := server.get("/visits").number):
+                counted = now
+                for _ in range(50):
+                    served(honest)
+            during = memory(server)
+            assert server.visit() == counted + 1
+        after = settled(server, base)
+        served(honest)
+    tell(f"20 clients that never read, {counted} visits", before, during,
+         after)
+    assert during < before + TURN + 20 * 4 * 65536
+    assert after < before + TURN
+
+
+def closed(crowd):
+    """How many of the crowd the server has closed, and the last of them."""
+    poll = select.poll()
+    places = {each.fileno(): i for i, each in enumerate(crowd.sockets)}
+    for number in places:
+        poll.register(number, select.POLLRDHUP)
+    gone = [places[number] for number, _ in poll.poll(0)]
+    return len(gone), max(gone, default=-1)
+
+
+def test_promise_7_more_unread_answers_than_32_mib(store):
+    """The longest stuck are closed; the others and their answers stay."""
+    with visitd.Server(store, WORKERS=1) as server, \
+            server.client() as honest:
+        served(honest)
+        base, before = descriptors_of(server), memory(server)
+        during = 0
+        # Its answer has about as many bytes as the server reckons with.
+        requests = render("OPTIONS", "/") * 500
+        with Crowd(server) as crowd:
+            for i in range(1000):
+                each = deaf(crowd)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        each.send(requests)
+                if i % 20 == 0:
+                    served(honest)
+                    during = max(during, memory(server))
+            for _ in range(50):
+                served(honest)
+            during = max(during, memory(server))
+            gone, last = wait_for(lambda: closed(crowd)[0] and closed(crowd),
+                                  what="the bound to be reached")
+            assert last < 500, "the longest stuck go first"
+            assert gone < 800
+        after = settled(server, base)
+        served(honest)
+    tell(f"1000 clients that never read, of which {gone} were closed",
+         before, during, after)
+    assert during < before + BUFFERED_MAX + 2 * TURN
+    assert after < before + TURN
+
+
+def blocked_cpu(server, honest):
+    """The CPU the workers use in half a second in which nobody but one
+    honest client asks for anything."""
+    served(honest)
+    begun = cpu(server)
+    select.poll().poll(500)
+    return cpu(server) - begun
+
+
+def check_flood(server, honest, count, reason):
+    """More connections than are taken: told, waited for, nothing burnt."""
+    base = descriptors_of(server)
+    with Crowd(server) as crowd:
+        for i in range(count):
+            crowd.join(render())
+            if i % 50 == 0:
+                served(honest)
+        wait_for(lambda: "not accepting for now" in server.stderr(),
+                 what="a line of the log")
+        assert reason in server.stderr()
+        taken = wait_for(lambda: len(heard(crowd)), what="answers")
+        assert taken < count
+        spent = blocked_cpu(server, honest)
+        for _ in range(20):
+            assert served(honest) < 1
+        # Those who wait are served as others leave.
+        left = list(crowd.sockets)
+        poll = select.poll()
+        by_number = {each.fileno(): each for each in left}
+        for number in by_number:
+            poll.register(number, select.POLLIN)
+        done = 0
+        while done < count:
+            ready = poll.poll(5000)
+            assert ready, f"{count - done} wait in vain"
+            for number, _ in ready:
+                each = by_number.pop(number)
+                assert each.recv(12) == b"HTTP/1.1 200"
+                poll.unregister(number)
+                each.close()
+                done += 1
+    alone(server, base)
+    served(honest)
+    lines = server.stderr().count("not accepting for now")
+    assert lines <= 2 * int(server.settings["WORKERS"]), "a flooded log"
+    print(f"\n{count} connections, {taken} taken ({reason}): "
+          f"{spent * 1000:.1f} ms of CPU in 500 ms")
+    assert spent < 0.1
+    assert server.visit() == count + 1
+
+
+def test_promise_7_a_flood_past_max_connections(store):
+    with visitd.Server(store, MAX_CONNECTIONS=50) as server, \
+            server.client() as honest:
+        served(honest)
+        check_flood(server, honest, 500, "MAX_CONNECTIONS")
+
+
+def test_promise_7_a_flood_past_the_limit_at_start(store):
+    """ulimit -n 100: MAX_CONNECTIONS shrinks to what it leaves."""
+    limits = [(resource.RLIMIT_NOFILE, 100)]
+    with visitd.Server(store, limits=limits) as server, \
+            server.client() as honest:
+        served(honest)
+        check_flood(server, honest, 500, "MAX_CONNECTIONS")
+
+
+def test_promise_7_a_flood_past_the_descriptors_themselves(store):
+    """accept(2) fails with EMFILE, as another limit (ENFILE) would make it."""
+    with visitd.Server(store) as server, server.client() as honest:
+        served(honest)
+        for pid in server.all_workers():
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (60, 60))
+        check_flood(server, honest, 500, "Too many open files")
+
+
+def test_promise_7_connections_that_come_and_go_leave_nothing(store):
+    """20,000 in turn, some refused, some broken off: no leak."""
+    kinds = [render(), b"GET / HTTP/1.1\r\n\r\n", b"GET / HT", b"",
+             render(headers={"Content-Length": "1000"}) + b"b" * 500]
+    with visitd.Server(store, WORKERS=1, SYNC="no") as server, \
+            server.client() as honest:
+        for data in kinds * 200:
+            with Client(server.port) as client:
+                client.send(data)
+        served(honest)
+        base = descriptors_of(server)
+        before = memory(server)
+        for data in kinds * 4000:
+            with Client(server.port) as client:
+                client.send(data)
+        served(honest)
+        after = settled(server, base)
+    tell("20,000 short connections", before, before, after)
+    assert after < before + MIB

@@ -1,0 +1,127 @@
+"""`visitd health`, `visitd get`, `visitd set`."""
+
+import fcntl
+import os
+import socket
+
+import pytest
+
+import visitd
+from visitd import MAX, Server, command
+
+
+def ask(server, *words, **settings):
+    """Run a command with the settings of a running server."""
+    return command(server.store, *words, **{**server.settings, **settings})
+
+
+def test_health_of_a_healthy_server_is_0(server):
+    assert ask(server, "health").returncode == 0
+    assert server.visit() == 1
+
+
+def test_health_without_bind_asks_loopback(store):
+    with Server(store, BIND=None) as server:
+        assert ask(server, "health").returncode == 0
+
+
+def test_health_of_no_server_is_1(store):
+    port = visitd.Port()
+    try:
+        done = command(store, "health", BIND="127.0.0.1", PORT=port.number)
+    finally:
+        port.release()
+    assert done.returncode == 1
+    assert done.stderr
+
+
+@pytest.mark.store("file")
+def test_health_of_a_broken_store_is_1(server):
+    server.visit()
+    server.store.visits.write_text("garbage\n")
+    done = ask(server, "health")
+    assert done.returncode == 1
+    server.store.visits.write_text("1\n")
+    assert ask(server, "health").returncode == 0
+
+
+@pytest.mark.slow
+def test_health_of_a_server_that_does_not_answer_is_1(store):
+    """A listener that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        done = command(store, "health", BIND="127.0.0.1", PORT=port,
+                       STORE_TIMEOUT=200, within=15)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("words", [["get"], ["get", "homepage"]])
+def test_get_prints_the_total(server, words):
+    for _ in range(3):
+        server.visit()
+    done = ask(server, *words)
+    assert done.returncode == 0
+    assert done.stdout == "3\n"
+    assert server.visit() == 4
+
+
+def test_get_of_a_new_store(store):
+    done = command(store, "get")
+    assert done.returncode == 0
+    assert done.stdout == "0\n"
+
+
+@pytest.mark.parametrize("number", [0, 1, 1000, MAX])
+def test_set_then_get(store, number):
+    done = command(store, "set", "homepage", str(number))
+    assert done.returncode == 0, done
+    assert command(store, "get").stdout == f"{number}\n"
+    assert store.total() == number
+
+
+def test_set_while_it_counts(server):
+    server.visit()
+    assert ask(server, "set", "homepage", "1000").returncode == 0
+    assert server.visit() == 1001
+    assert ask(server, "set", "homepage", "7").returncode == 0
+    assert server.visit() == 8
+
+
+@pytest.mark.store("file")
+@pytest.mark.parametrize("words", [["get"], ["set", "homepage", "5"]])
+def test_promise_4_a_command_does_not_touch_garbage(store, words):
+    """A set would be a repair, but not of what may be somebody's letter."""
+    store.visits.write_text("dear diary\n")
+    done = command(store, *words)
+    assert done.returncode == 102, done
+    assert str(store.visits) in done.stderr
+    assert store.visits.read_text() == "dear diary\n"
+
+
+@pytest.mark.root
+@pytest.mark.store("file")
+def test_set_by_root_leaves_files_that_the_workers_can_write(store):
+    os.chown(store.data, 1000, 1000)
+    assert command(store, "set", "homepage", "41").returncode == 0
+    with Server(store) as server:
+        assert server.visit() == 42
+        assert command(store, "set", "homepage", "99").returncode == 0
+        assert server.visit() == 100
+    for file in store.data.iterdir():
+        assert file.stat().st_uid == 1000, file
+
+
+def test_commands_say_which_setting_is_bad(store):
+    done = command(store, "get", STORE_TIMEOUT="soon")
+    assert done.returncode == 102
+    assert "STORE_TIMEOUT" in done.stderr
+
+
+@pytest.mark.store("file")
+def test_set_of_a_locked_store_gives_up(store):
+    store.set_total(5)
+    with open(store.visits, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = command(store, "set", "homepage", "9", STORE_TIMEOUT=200)
+    assert done.returncode in (1, 111), done
+    assert store.total() == 5

@@ -1,0 +1,82 @@
+"""Promise 5, from outside: each system call of a worker fails, once and again
+and again, while it serves. strace makes the kernel's answers up."""
+
+import contextlib
+import subprocess
+
+import pytest
+
+from visitd import Closed, Server, wait_for
+
+pytestmark = [pytest.mark.store("file"), pytest.mark.slow, pytest.mark.strace]
+
+LOOP = {
+    "accept4": ["ECONNABORTED", "EINTR", "EMFILE", "ENFILE", "ENOMEM",
+                "ENOBUFS", "EPROTO", "EAGAIN"],
+    "recvfrom": ["EINTR", "EAGAIN", "ECONNRESET", "ENOMEM"],
+    "sendto": ["EINTR", "EAGAIN", "EPIPE", "ENOBUFS", "ENOMEM"],
+    "epoll_wait": ["EINTR"],
+    "epoll_ctl": ["ENOMEM", "ENOSPC"],
+    "shutdown": ["ENOTCONN"],
+}
+STORE = {
+    "flock": ["EINTR", "ENOLCK", "EAGAIN"],
+    "statx": ["EIO", "EACCES", "ENOMEM"],
+    "newfstatat": ["EIO"],
+    "pread64": ["EINTR", "EIO"],
+    "pwrite64": ["EINTR", "EIO", "ENOSPC", "EROFS", "EDQUOT"],
+    "fdatasync": ["EINTR", "EIO", "ENOSPC"],
+}
+ROWS = [(call, error) for calls in (LOOP, STORE)
+        for call, errors in calls.items() for error in errors]
+# Once at the start, some of the following, and every second one.
+TIMES = ["1", "2..6", "1+2"]
+
+
+@contextlib.contextmanager
+def failing(server, call, error, when):
+    """The worker's call fails meanwhile."""
+    log = server.store.root / f"strace.{call}"
+    (worker,) = server.workers()
+    with open(log, "wb") as output:
+        strace = subprocess.Popen(
+            ["strace", "-p", str(worker), "-e", f"trace={call}",
+             "-e", f"inject={call}:error={error}:when={when}"],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        wait_for(lambda: "attached" in log.read_text(errors="replace"),
+                 what="strace")
+        yield log
+    finally:
+        strace.terminate()
+        strace.wait()
+
+
+def visit(server, close=False):
+    """The number of a visit on a new connection, or None without one."""
+    headers = {"Connection": "close"} if close else {}
+    with contextlib.suppress(OSError, Closed):
+        with server.client() as client:
+            reply = client.request(headers=headers)
+            assert reply.status in (200, 503), reply
+            return reply.number if reply.status == 200 else None
+    return None
+
+
+@pytest.mark.parametrize("call,error", ROWS)
+def test_promise_5_a_call_that_fails(store, call, error):
+    """No crash, no number twice, none above the file, and recovery."""
+    with Server(store, WORKERS=1, STORE_TIMEOUT=500) as server:
+        workers = server.workers()
+        numbers = [visit(server)]
+        for when in TIMES:
+            with failing(server, call, error, when) as log:
+                numbers += [visit(server, close=i % 2) for i in range(8)]
+                if call != "shutdown":
+                    assert "(INJECTED)" in log.read_text(errors="replace")
+            wait_for(lambda: visit(server) is not None, what="recovery")
+            numbers.append(visit(server))
+        told = [number for number in numbers if number is not None]
+        assert told == sorted(set(told)), "a number was answered twice"
+        assert server.workers() == workers, server.stderr()
+    assert store.total() >= told[-1]

@@ -1,0 +1,340 @@
+/* Dates, against the C library's gmtime_r, localtime_r and strftime. */
+#include "tests/unit/unit.h"
+#include "util/date.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char *const zones[] = {"UTC",
+				    "Europe/Berlin",
+				    "America/New_York",
+				    "America/Sao_Paulo",
+				    "America/Havana",
+				    "Atlantic/Azores",
+				    "Africa/Cairo",
+				    "Asia/Kathmandu",
+				    "Australia/Lord_Howe",
+				    "Pacific/Apia",
+				    "Asia/Beirut",
+				    "America/Asuncion",
+				    "Pacific/Chatham",
+				    "America/Santiago",
+				    "Africa/Casablanca",
+				    "America/Scoresbysund",
+				    "CET-1CEST,M3.5.0,M10.5.0/3",
+				    "<-03>3",
+				    "EST5EDT",
+				    "Asia/Gaza"};
+enum { ZONES = sizeof(zones) / sizeof(*zones) };
+
+static void enter(const char *zone)
+{
+	setenv("TZ", zone, 1);
+	tzset();
+}
+
+static void compare(const char *got, size_t size, const char *wanted,
+		    time_t when)
+{
+	if (strlen(wanted) == size && memcmp(got, wanted, size) == 0)
+		return;
+	print_error("%lld in %s: \"%.*s\", and not \"%s\"\n", (long long)when,
+		    getenv("TZ"), (int)size, got, wanted);
+	fail();
+}
+
+static void check_utc(time_t when)
+{
+	char wanted[64];
+	struct tm t;
+	char *out = guard_end() - DATE_HTTP_SIZE;
+
+	gmtime_r(&when, &t);
+	if (t.tm_year < -1900 || t.tm_year > 9999 - 1900)
+		return;
+	strftime(wanted, sizeof(wanted), "%a, %d %b ", &t);
+	sprintf(wanted + strlen(wanted), "%04d ", t.tm_year + 1900);
+	strftime(wanted + strlen(wanted), 32, "%H:%M:%S GMT", &t);
+	date_write_http(out, when);
+	compare(out, DATE_HTTP_SIZE, wanted, when);
+	out = guard_end() - DATE_UTC_SIZE;
+	sprintf(wanted, "%04d-", t.tm_year + 1900);
+	strftime(wanted + 5, 32, "%m-%dT%H:%M:%SZ", &t);
+	date_write_utc(out, when);
+	compare(out, DATE_UTC_SIZE, wanted, when);
+}
+
+static void check_local(time_t when)
+{
+	char wanted[64], offset[16];
+	struct tm t;
+	char *out = guard_end() - DATE_LOCAL_SIZE;
+
+	localtime_r(&when, &t);
+	strftime(offset, sizeof(offset), "%z", &t);
+	strftime(wanted, sizeof(wanted), "%Y-%m-%dT%H:%M:%S", &t);
+	sprintf(wanted + strlen(wanted), "%.3s:%s", offset, offset + 3);
+	date_write_local(out, when);
+	compare(out, DATE_LOCAL_SIZE, wanted, when);
+	out = guard_end() - DATE_LOG_SIZE;
+	strftime(wanted, sizeof(wanted), "%d/%b/%Y:%H:%M:%S %z", &t);
+	date_write_log(out, when);
+	compare(out, DATE_LOG_SIZE, wanted, when);
+	out = guard_end() - DATE_DAY_SIZE;
+	strftime(wanted, sizeof(wanted), "%Y-%m-%d", &t);
+	date_write_day(out, when);
+	compare(out, DATE_DAY_SIZE, wanted, when);
+}
+
+static void test_known(void **state)
+{
+	char out[DATE_HTTP_SIZE];
+
+	(void)state;
+	date_write_http(out, 784111777);
+	assert_memory_equal(out, "Sun, 06 Nov 1994 08:49:37 GMT", sizeof(out));
+	date_write_utc(out, 784111777);
+	assert_memory_equal(out, "1994-11-06T08:49:37Z", DATE_UTC_SIZE);
+	enter("Europe/Berlin");
+	date_write_local(out, 784111777);
+	assert_memory_equal(out, "1994-11-06T09:49:37+01:00", DATE_LOCAL_SIZE);
+	date_write_log(out, 784111777);
+	assert_memory_equal(out, "06/Nov/1994:09:49:37 +0100", DATE_LOG_SIZE);
+	date_write_day(out, 784111777);
+	assert_memory_equal(out, "1994-11-06", DATE_DAY_SIZE);
+	enter("America/St_Johns");
+	date_write_local(out, 784111777);
+	assert_memory_equal(out, "1994-11-06T05:19:37-03:30", DATE_LOCAL_SIZE);
+}
+
+static void test_utc(void **state)
+{
+	uint64_t seed = 20261120;
+
+	(void)state;
+	/* Each day from 1600 to 2500, at times that wander. */
+	for (time_t day = -135140; day < 193575; day++)
+		check_utc(day * 86400 + (time_t)(random_next(&seed) % 86400));
+	for (int i = 0; i < 100000; i++)
+		check_utc((time_t)(random_next(&seed) % 315537897600) -
+			  62135596800 - 31536000);
+	for (time_t when = -100; when < 100; when++)
+		check_utc(when);
+	check_utc(253402300799); /* the last second of 9999 */
+	check_utc(951782400);	 /* 2000-02-29 */
+	check_utc(4107542399);	 /* 2100-02-28 */
+	check_utc(4107542400);	 /* 2100-03-01 */
+	check_utc(2147483647);
+	check_utc(2147483648);
+}
+
+static void test_local(void **state)
+{
+	uint64_t seed = 20261120;
+
+	(void)state;
+	for (size_t i = 0; i < ZONES; i++) {
+		enter(zones[i]);
+		for (int k = 0; k < 3000; k++) /* 1970 to 2070 */
+			check_local((time_t)(random_next(&seed) % 3155760000));
+	}
+	/* Around the changes of the clocks in Berlin in 2026. */
+	enter("Europe/Berlin");
+	for (time_t d = -7200; d <= 7200; d += 60) {
+		check_local(1774746000 + d);
+		check_local(1792890000 + d);
+	}
+}
+
+static bool same_day(time_t a, time_t b)
+{
+	char first[DATE_DAY_SIZE], second[DATE_DAY_SIZE];
+
+	date_write_day(first, a);
+	date_write_day(second, b);
+	return memcmp(first, second, DATE_DAY_SIZE) == 0;
+}
+
+/* That `end` is the end of the day that holds `when`. */
+static bool is_end(time_t when, time_t end)
+{
+	return end > when && same_day(when, end - 1) && !same_day(when, end);
+}
+
+/* Every day of some years is found from its start, its noon and its last
+ * hours, whatever happens at midnight. Gives how many ends are wrong. */
+static int count_wrong(time_t from, time_t until)
+{
+	static const time_t before_end[] = {1,	  60,	1800,  3599, 3600,
+					    5400, 7200, 10800, 43200};
+	int wrong = 0;
+
+	for (time_t start = from; start < until;) {
+		time_t end = date_day_end(start);
+
+		if (!is_end(start, end)) {
+			char day[DATE_LOCAL_SIZE], got[DATE_LOCAL_SIZE];
+
+			date_write_local(day, start);
+			date_write_local(got, end);
+			if (wrong++ < 3)
+				print_error("in %s the day of %.25s does not "
+					    "end at %.25s\n",
+					    getenv("TZ"), day, got);
+			/* Find the true one. */
+			for (end = start + 1; same_day(start, end);)
+				end++;
+		}
+		for (size_t i = 0; i < sizeof(before_end) / sizeof(time_t);
+		     i++) {
+			time_t when = end - before_end[i];
+
+			if (when < start || date_day_end(when) == end)
+				continue;
+			char at[DATE_LOCAL_SIZE], got[DATE_LOCAL_SIZE];
+
+			date_write_local(at, when);
+			date_write_local(got, date_day_end(when));
+			if (wrong++ < 3)
+				print_error("in %s the day of %.25s does not "
+					    "end at %.25s\n",
+					    getenv("TZ"), at, got);
+		}
+		start = end;
+	}
+	return wrong;
+}
+
+static void test_day_end(void **state)
+{
+	int wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ZONES; i++) {
+		enter(zones[i]);
+		/* 2008 to 2030 */
+		wrong += count_wrong(1199188800, 1893456000);
+	}
+	assert_int_equal(wrong, 0);
+}
+
+/* The days of 23 and 25 hours, and those that begin at 01:00. */
+static void test_known_day_ends(void **state)
+{
+	static const struct {
+		const char *zone;
+		time_t when, end;
+	} rows[] = {
+		{"UTC", 0, 86400},
+		{"UTC", 86399, 86400},
+		{"UTC", 86400, 172800},
+		/* 2026-03-29, 2026-10-25 */
+		{"Europe/Berlin", 1774738800, 1774738800 + 23 * 3600},
+		{"Europe/Berlin", 1792879200, 1792879200 + 25 * 3600},
+		/* 2018-11-04 began at 01:00 in Sao Paulo: 03:00 UTC. */
+		{"America/Sao_Paulo", 1541300400 - 1, 1541300400},
+		{"America/Sao_Paulo", 1541300400 - 86400, 1541300400},
+		{"America/Sao_Paulo", 1541300400, 1541300400 + 23 * 3600},
+		/* 2018-11-04 was 25 hours long in Havana, with two midnights:
+		 * it began at the first one, 04:00 UTC. */
+		{"America/Havana", 1541304000 - 1, 1541304000},
+		{"America/Havana", 1541304000 - 43200, 1541304000},
+		/* 2011-12-30 did not take place in Apia. */
+		{"Pacific/Apia", 1325239200 - 1, 1325239200},
+	};
+	int wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		enter(rows[i].zone);
+		assert_true(is_end(rows[i].when, rows[i].end));
+		time_t end = date_day_end(rows[i].when);
+
+		if (end == rows[i].end)
+			continue;
+		wrong++;
+		print_error("%s: the day of %lld ends at %lld, and not %lld\n",
+			    rows[i].zone, (long long)rows[i].when,
+			    (long long)end, (long long)rows[i].end);
+	}
+	assert_int_equal(wrong, 0);
+}
+
+static void test_zone_known(void **state)
+{
+	static const char *const good[] = {"",
+					   ":",
+					   "UTC",
+					   "GMT",
+					   ":UTC",
+					   "Europe/Berlin",
+					   ":Europe/Berlin",
+					   "/usr/share/zoneinfo/Europe/Berlin",
+					   "America/Argentina/Buenos_Aires",
+					   "CET-1CEST,M3.5.0,M10.5.0/3",
+					   "EST5EDT",
+					   "UTC0",
+					   "UTC+3",
+					   "<-03>3",
+					   "<+0330>-3:30",
+					   "EST5"};
+	static const char *const bad[] = {"Europe/Berlln",
+					  "europe/berlin",
+					  "Nowhere",
+					  "Europe",
+					  "Mars/X",
+					  "/etc/passwd",
+					  "/nonexistent",
+					  "+3",
+					  "3",
+					  "AB3",
+					  "<ABC3",
+					  "-",
+					  "CEST",
+					  "../../../etc/passwd",
+					  "Europe/Berlin ",
+					  "/",
+					  "/usr/share/zoneinfo"};
+	char *longest = test_malloc(100000);
+
+	(void)state;
+	unsetenv("TZDIR");
+	assert_true(date_zone_known(NULL));
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		if (!date_zone_known(good[i]))
+			print_error("%s\n", good[i]);
+		assert_true(date_zone_known(good[i]));
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		if (date_zone_known(bad[i]))
+			print_error("%s\n", bad[i]);
+		assert_false(date_zone_known(bad[i]));
+	}
+	memset(longest, 'x', 99999);
+	longest[99999] = '\0';
+	assert_false(date_zone_known(longest));
+	test_free(longest);
+
+	setenv("TZDIR", "/usr/share/zoneinfo/Europe", 1);
+	assert_true(date_zone_known("Berlin"));
+	assert_false(date_zone_known("Europe/Berlin"));
+	setenv("TZDIR", "", 1);
+	assert_true(date_zone_known("Europe/Berlin"));
+	unsetenv("TZDIR");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_known),
+		cmocka_unit_test(test_utc),
+		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_known_day_ends),
+		cmocka_unit_test(test_day_end),
+		cmocka_unit_test(test_zone_known),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

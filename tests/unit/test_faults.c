@@ -1,0 +1,878 @@
+/*
+ * The file store while the system calls that it makes fail: each in turn, at
+ * each of its occurrences, with each error that it may have, and then many at
+ * random. Whatever fails: a call gives 0 or 503, a number that was answered is
+ * never given again and never above what the file holds, and the next call
+ * without a fault works.
+ */
+#include "store/store.h"
+#include "tests/unit/unit.h"
+#include "util/date.h"
+#include "util/log.h"
+#include "util/number.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum call {
+	OPEN,
+	CLOSE,
+	FLOCK,
+	PREAD,
+	PWRITE,
+	FSYNC,
+	FDATASYNC,
+	FTRUNCATE,
+	FSTAT,
+	STAT,
+	RENAME,
+	UNLINK,
+	ACCESS,
+	MKDIR,
+	MALLOC,
+	CALLS
+};
+
+static const char *const names[CALLS] = {
+	"open",	  "close",     "flock",	    "pread", "pwrite",
+	"fsync",  "fdatasync", "ftruncate", "fstat", "stat",
+	"rename", "unlink",    "access",    "mkdir", "malloc"};
+
+enum { SHORT = -1 }; /* in the place of an errno: half of the bytes */
+
+static const int errors[] = {EINTR,  EIO,    ENOSPC, EROFS,  ENOLCK, EACCES,
+			     EMFILE, ENFILE, ENOMEM, EDQUOT, EAGAIN, SHORT};
+enum { ERRORS = sizeof(errors) / sizeof(*errors) };
+
+static struct {
+	bool armed;
+	enum call call; /* the one that fails, */
+	int at;		/* at this occurrence (from 1), */
+	int error;	/* with this */
+	int seen;
+	bool hit;
+	/* or at random: each with a chance of 1 in `odds` */
+	unsigned odds;
+	uint64_t seed;
+	unsigned hits;
+	bool half;  /* a write was short: the bytes before it may be put back */
+	bool spare; /* and that must succeed */
+	int after_half; /* the write behind a short one fails with this */
+} fault;
+
+/* The error that the call at hand shall have; 0 for none. */
+static int next_fault(enum call call)
+{
+	if (!fault.armed)
+		return 0;
+	if (!fault.odds) {
+		if (call != fault.call || ++fault.seen != fault.at)
+			return 0;
+		fault.hit = true;
+		return fault.error;
+	}
+	if (random_next(&fault.seed) % fault.odds)
+		return 0;
+	fault.hits++;
+	return errors[random_next(&fault.seed) % ERRORS];
+}
+
+static bool fails(enum call call)
+{
+	int error = next_fault(call);
+
+	if (error <= 0)
+		return false;
+	errno = error;
+	return true;
+}
+
+#define REAL(type, name, ...)            \
+	type __real_##name(__VA_ARGS__); \
+	type __wrap_##name(__VA_ARGS__); \
+	type __wrap_##name(__VA_ARGS__)
+
+REAL(int, open, const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode = 0;
+
+	if (flags & O_CREAT) {
+		va_start(args, flags);
+		mode = (mode_t)va_arg(args, int);
+		va_end(args);
+	}
+	return fails(OPEN) ? -1 : __real_open(path, flags, mode);
+}
+
+/* The descriptor is gone whatever close says (close(2)). */
+REAL(int, close, int fd)
+{
+	int done = __real_close(fd);
+
+	return fails(CLOSE) ? -1 : done;
+}
+
+REAL(int, flock, int fd, int operation)
+{
+	return fails(FLOCK) ? -1 : __real_flock(fd, operation);
+}
+
+REAL(int, fstat, int fd, struct stat *st)
+{
+	return fails(FSTAT) ? -1 : __real_fstat(fd, st);
+}
+
+static void note_sync(int fd);
+
+REAL(int, fsync, int fd)
+{
+	int done = fails(FSYNC) ? -1 : __real_fsync(fd);
+
+	if (done == 0)
+		note_sync(fd);
+	return done;
+}
+
+REAL(int, fdatasync, int fd)
+{
+	int done = fails(FDATASYNC) ? -1 : __real_fdatasync(fd);
+
+	if (done == 0)
+		note_sync(fd);
+	return done;
+}
+
+REAL(int, ftruncate, int fd, off_t size)
+{
+	return fails(FTRUNCATE) ? -1 : __real_ftruncate(fd, size);
+}
+
+REAL(int, stat, const char *path, struct stat *st)
+{
+	return fails(STAT) ? -1 : __real_stat(path, st);
+}
+
+static bool folder_is_synced; /* since a file was opened or replaced */
+
+static bool is_synced(const char *path);
+
+/* A name is given to what is on disk, and to nothing else. */
+REAL(int, rename, const char *from, const char *to)
+{
+	assert_true(is_synced(from));
+	int done = fails(RENAME) ? -1 : __real_rename(from, to);
+
+	if (done == 0)
+		folder_is_synced = false;
+	return done;
+}
+
+REAL(int, unlink, const char *path)
+{
+	return fails(UNLINK) ? -1 : __real_unlink(path);
+}
+
+REAL(int, access, const char *path, int mode)
+{
+	return fails(ACCESS) ? -1 : __real_access(path, mode);
+}
+
+REAL(int, mkdir, const char *path, mode_t mode)
+{
+	return fails(MKDIR) ? -1 : __real_mkdir(path, mode);
+}
+
+REAL(void *, malloc, size_t size)
+{
+	return fails(MALLOC) ? NULL : __real_malloc(size);
+}
+
+REAL(ssize_t, pread, int fd, void *buf, size_t len, off_t offset)
+{
+	int error = next_fault(PREAD);
+
+	if (error == SHORT && len > 1) {
+		/* Half of what is there: less than that would be its end. */
+		ssize_t n = __real_pread(fd, buf, len, offset);
+
+		return n > 1 ? n / 2 : n;
+	}
+	if (error > 0) {
+		errno = error;
+		return -1;
+	}
+	return __real_pread(fd, buf, len, offset);
+}
+
+/*
+ * A kernel that has taken the first bytes of a number takes them again when
+ * they are put back: they are in the page that it has just written. Only that
+ * is spared in the random runs.
+ */
+REAL(ssize_t, pwrite, int fd, const void *buf, size_t len, off_t offset)
+{
+	int error = fault.spare ? 0 : next_fault(PWRITE);
+
+	if (fault.half && fault.after_half) {
+		fault.half = false;
+		errno = fault.after_half;
+		return -1;
+	}
+	if (error == SHORT && len > 1) {
+		fault.half = true;
+		return __real_pwrite(fd, buf, len / 2, offset);
+	}
+	if (error > 0) {
+		fault.spare = fault.half;
+		errno = error;
+		return -1;
+	}
+	fault.half = fault.spare = false;
+	return __real_pwrite(fd, buf, len, offset);
+}
+
+static int64_t slept; /* nanoseconds; nobody else is here to be waited for */
+
+REAL(int, nanosleep, const struct timespec *t, struct timespec *left)
+{
+	(void)left;
+	slept += t->tv_sec * 1000000000 + t->tv_nsec;
+	return 0;
+}
+
+REAL(int, clock_gettime, clockid_t id, struct timespec *t)
+{
+	int done = __real_clock_gettime(id, t);
+	int64_t nanoseconds = t->tv_nsec + slept;
+
+	t->tv_sec += (time_t)(nanoseconds / 1000000000);
+	t->tv_nsec = (long)(nanoseconds % 1000000000);
+	return done;
+}
+
+/* Thousands of faults are told in as many lines. */
+__attribute__((format(printf, 2, 3))) void
+__wrap_log_line(enum log_level level, const char *format, ...);
+
+void __wrap_log_line(enum log_level level, const char *format, ...)
+{
+	(void)level;
+	(void)format;
+}
+
+static struct settings settings;
+static char visits[256], history[256], fresh[256], below[256];
+static int64_t answered; /* the highest number that a visitor was told */
+static int64_t base;	 /* how many of the total are not today's */
+static bool is_set;	 /* a set failed: whether it was done is open */
+
+static void store_begin(void)
+{
+	const char *folder = folder_make();
+
+	snprintf(visits, sizeof(visits), "%s", folder_path("visits"));
+	snprintf(history, sizeof(history), "%s", folder_path("history"));
+	snprintf(fresh, sizeof(fresh), "%s", folder_path("fresh"));
+	snprintf(below, sizeof(below), "%s", folder_path("data"));
+	settings = (struct settings){
+		.data_dir = folder,
+		.store_timeout = 200,
+		.sync = SYNC_ALWAYS,
+	};
+	answered = base = 0;
+	is_set = false;
+}
+
+static void arm(enum call call, int at, int error)
+{
+	memset(&fault, 0, sizeof(fault));
+	fault.call = call;
+	fault.at = at;
+	fault.error = error;
+}
+
+/* What a loss of power would leave of each file. */
+enum { SYNCED = 64 };
+static struct synced {
+	ino_t ino;
+	off_t size;
+	int64_t total; /* the number at its start */
+} synced[SYNCED];
+static unsigned synced_at;
+
+static void note_sync(int fd)
+{
+	char text[32];
+	struct stat st;
+	int error = errno;
+
+	assert_int_equal(__real_fstat(fd, &st), 0);
+	if (S_ISDIR(st.st_mode)) {
+		folder_is_synced = true;
+		errno = error;
+		return;
+	}
+	struct synced *now = &synced[synced_at++ % SYNCED];
+	ssize_t n = __real_pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	*now = (struct synced){st.st_ino, st.st_size, strtoll(text, NULL, 10)};
+}
+
+/* The last sync of the file that has this path. */
+static struct synced last_sync(const char *path)
+{
+	struct stat st;
+
+	if (__real_stat(path, &st) < 0)
+		return (struct synced){.ino = 0};
+	for (unsigned i = synced_at; i > 0 && i + SYNCED > synced_at; i--)
+		if (synced[(i - 1) % SYNCED].ino == st.st_ino)
+			return synced[(i - 1) % SYNCED];
+	return (struct synced){.ino = st.st_ino, .size = -1, .total = -1};
+}
+
+static bool is_synced(const char *path)
+{
+	struct stat st;
+
+	return __real_stat(path, &st) == 0 &&
+	       last_sync(path).size == st.st_size;
+}
+
+/* Before its answer a visit is on disk, and so is its day's line, and the
+ * names of files that are new. */
+static void assert_durable(int64_t total)
+{
+	struct synced file = last_sync(visits);
+	struct stat st;
+
+	if (settings.sync != SYNC_ALWAYS)
+		return;
+	assert_true(file.total >= total);
+	if (__real_stat(history, &st) == 0)
+		assert_true(is_synced(history));
+	assert_true(folder_is_synced);
+}
+
+static void forget_syncs(void)
+{
+	memset(synced, 0, sizeof(synced));
+	folder_is_synced = false;
+}
+
+/* What the file holds; 0 for none. */
+static int64_t file_total(void)
+{
+	char text[8192];
+	size_t n = 0;
+	int64_t total = 0;
+
+	if (file_get(visits, text, sizeof(text)) <= 0)
+		return 0;
+	while (text[n] >= '0' && text[n] <= '9')
+		n++;
+	assert_true(number_read((struct slice){text, n}, &total));
+	return total;
+}
+
+#define ARMED(call)                  \
+	do {                         \
+		fault.armed = true;  \
+		call;                \
+		fault.armed = false; \
+	} while (0)
+
+static void must_open(void)
+{
+	forget_syncs();
+	assert_int_equal(store_open(&settings), 0);
+}
+
+static int try_open(void)
+{
+	int code;
+
+	forget_syncs();
+	ARMED(code = store_open(&settings));
+	if (code != 0)
+		assert_int_equal(code, EXIT_SYSTEM);
+	return code;
+}
+
+/* An unlock that is interrupted is repeated. (With another error the lock stays
+ * until the next call; no such error is known.) */
+static void assert_unlocked(void)
+{
+	if (fault.odds || fault.error != EINTR)
+		return;
+	int fd = open(visits, O_RDWR);
+	if (fd < 0)
+		return;
+	assert_int_equal(__real_flock(fd, LOCK_EX | LOCK_NB), 0);
+	close(fd);
+}
+
+/* A turn, and what must be true of every turn. */
+static struct tally try_add(int64_t n)
+{
+	struct tally t = {.counter = SLICE(STORE_HOME), .n = n};
+
+	ARMED(store_add(&t, 1));
+	assert_unlocked();
+	if (t.status) {
+		assert_int_equal(t.status, 503);
+		assert_true(t.error && *t.error);
+		return t;
+	}
+	assert_true(t.total >= n);
+	if (!is_set && n > 0)
+		assert_true(t.total - n >= answered);
+	if (n > 0) {
+		answered = t.total;
+		assert_durable(t.total);
+	}
+	assert_true(file_total() >= answered);
+	return t;
+}
+
+static int try_set(int64_t value)
+{
+	int status;
+
+	ARMED(status = store_set(SLICE(STORE_HOME), value));
+	if (status) {
+		assert_int_equal(status, 503);
+		assert_true(*store_error());
+		is_set = true;
+	} else {
+		base += value - file_total();
+		assert_int_equal(file_total(), value);
+		assert_durable(value);
+	}
+	assert_unlocked();
+	return status;
+}
+
+static int try_ping(void)
+{
+	int64_t before = file_total();
+	int status;
+
+	ARMED(status = store_ping());
+	if (status) {
+		assert_int_equal(status, 503);
+		assert_true(*store_error());
+	}
+	assert_int_equal(file_total(), before);
+	return status;
+}
+
+/* Every line of history is whole, each date is later than the one before. */
+static void assert_history(void)
+{
+	char text[8192], before[DATE_DAY_SIZE] = "";
+	long n = file_get(history, text, sizeof(text));
+
+	for (const char *line = text; n > 0 && *line;) {
+		const char *end = strchr(line, '\n');
+
+		assert_non_null(end);
+		assert_true(end - line >= DATE_DAY_SIZE + 2);
+		assert_int_equal(line[DATE_DAY_SIZE], ' ');
+		assert_true(memcmp(before, line, DATE_DAY_SIZE) < 0);
+		memcpy(before, line, DATE_DAY_SIZE);
+		line += DATE_DAY_SIZE + 1;
+		assert_int_equal(strspn(line, "-0123456789"), end - line);
+		line = end + 1;
+	}
+}
+
+/* Nothing fails any more: at once everything works. */
+static void assert_recovered(bool knows_today)
+{
+	struct tally first = try_add(1);
+
+	if (first.status)
+		print_error("still: %s\n", first.error);
+	assert_int_equal(first.status, 0);
+	assert_int_equal(file_total(), first.total);
+	struct tally t = try_add(2);
+	assert_int_equal(t.status, 0);
+	assert_int_equal(t.total, first.total + 2);
+	assert_int_equal(file_total(), t.total);
+	if (knows_today)
+		assert_int_equal(t.today, t.total - base);
+	assert_int_equal(try_ping(), 0);
+	assert_history();
+	/* And nobody is locked out. */
+	int fd = open(visits, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+	close(fd);
+	/* Another process sees the same. */
+	store_close();
+	must_open();
+	struct tally again = try_add(0);
+	assert_int_equal(again.status, 0);
+	assert_int_equal(again.total, t.total);
+	if (knows_today)
+		assert_int_equal(again.today, t.today);
+}
+
+/*
+ * What is done while a call fails. `prepare` runs before the fault is armed.
+ */
+static void put_history(int days_ago, int64_t total)
+{
+	char text[64];
+
+	date_write_day(text, time(NULL) - days_ago * 86400);
+	snprintf(text + DATE_DAY_SIZE, sizeof(text) - DATE_DAY_SIZE, " %lld\n",
+		 (long long)total);
+	file_put_text(history, text);
+	base = total;
+}
+
+static void prepare_nothing(void)
+{
+}
+
+static void prepare_some(void)
+{
+	file_put_text(visits, "41\n");
+	put_history(0, 30);
+	answered = 41;
+}
+
+static void prepare_yesterday(void)
+{
+	file_put_text(visits, "999\n");
+	put_history(1, 30);
+	base = answered = 999;
+}
+
+static void prepare_torn(void)
+{
+	file_put_text(visits, "99");
+	file_put_text(history, "2020-02-02 20\n2026-0");
+	base = answered = 99;
+}
+
+static void prepare_long(void)
+{
+	file_put_text(visits, "0000000000000000000000000000099\n7\n");
+	put_history(0, 30);
+	answered = 99;
+}
+
+static void prepare_no_folder(void)
+{
+	settings.data_dir = below;
+	snprintf(visits, sizeof(visits), "%s", folder_path("data/visits"));
+	snprintf(history, sizeof(history), "%s", folder_path("data/history"));
+}
+
+static void open_and_count(void)
+{
+	try_open();
+	try_add(1);
+	try_add(0);
+	try_add(3);
+	try_ping();
+	try_add(1);
+}
+
+static void count_when_open(void)
+{
+	must_open();
+	try_add(1);
+	try_add(1);
+}
+
+static void count_after_replacement(void)
+{
+	must_open();
+	try_add(1);
+	file_put_text(fresh, "500\n");
+	assert_int_equal(__real_rename(fresh, visits), 0);
+	folder_is_synced = false;
+	answered = 500;
+	try_add(1);
+	try_add(1);
+}
+
+static void count_after_removal(void)
+{
+	must_open();
+	try_add(1);
+	__real_unlink(visits);
+	__real_unlink(history);
+	folder_is_synced = false;
+	answered = base = 0;
+	try_add(1);
+	try_add(1);
+}
+
+static void ping_when_open(void)
+{
+	must_open();
+	try_ping();
+	try_ping();
+}
+
+static void set_when_open(void)
+{
+	must_open();
+	try_add(1);
+	try_set(1000);
+}
+
+static void close_and_open(void)
+{
+	must_open();
+	try_add(1);
+	ARMED(store_close());
+	try_open();
+	try_add(1);
+}
+
+static void tick(void)
+{
+	settings.sync = SYNC_EVERYSEC;
+	must_open();
+	try_add(1);
+	ARMED(store_tick());
+	try_add(1);
+	ARMED(store_tick());
+	settings.sync = SYNC_ALWAYS;
+}
+
+static const struct {
+	const char *name;
+	void (*prepare)(void);
+	void (*run)(void);
+	bool knows_today; /* what today's visits are in the end */
+} stories[] = {
+	{"the first visits", prepare_nothing, open_and_count, true},
+	{"opening and counting", prepare_some, open_and_count, true},
+	{"counting", prepare_some, count_when_open, true},
+	{"a new day", prepare_yesterday, count_when_open, true},
+	{"a new day, opening", prepare_yesterday, open_and_count, true},
+	{"a torn history", prepare_torn, open_and_count, true},
+	{"a number that gets shorter", prepare_long, count_when_open, true},
+	{"a replaced file", prepare_some, count_after_replacement, false},
+	{"a removed file", prepare_some, count_after_removal, false},
+	{"no folder", prepare_no_folder, open_and_count, true},
+	{"the health of nothing", prepare_nothing, ping_when_open, true},
+	{"the health of a new day", prepare_yesterday, ping_when_open, true},
+	{"a set", prepare_some, set_when_open, false},
+	{"closing", prepare_some, close_and_open, true},
+	{"a sync every second", prepare_some, tick, true},
+};
+
+/* One story with one fault; whether the fault was met. */
+static bool tell_story(size_t story, enum call call, int at, int error)
+{
+	store_begin();
+	stories[story].prepare();
+	arm(call, at, error);
+	stories[story].run();
+	bool hit = fault.hit;
+	arm(CALLS, 0, 0);
+	/* A folder that could not be made at start ends the program. */
+	if (call == MKDIR && hit)
+		must_open();
+	assert_recovered(stories[story].knows_today);
+	store_close();
+	folder_remove();
+	return hit;
+}
+
+static const char *told; /* the story at hand, for a failed assertion */
+static int told_call, told_at, told_error;
+
+static int say_where(void **state)
+{
+	(void)state;
+	if (told)
+		print_error("in the story of %s: occurrence %d of %s fails "
+			    "with %d (%s)\n",
+			    told, told_at, names[told_call], told_error,
+			    told_error > 0 ? strerror(told_error) : "short");
+	told = NULL;
+	arm(CALLS, 0, 0);
+	folder_remove();
+	return 0;
+}
+
+static void test_each_call_in_turn(void **state)
+{
+	unsigned count = 0;
+
+	(void)state;
+	for (size_t story = 0; story < sizeof(stories) / sizeof(*stories);
+	     story++)
+		for (enum call call = 0; call < CALLS; call++)
+			for (int e = 0; e < ERRORS; e++) {
+				told = stories[story].name;
+				told_call = (int)call;
+				told_error = errors[e];
+				for (told_at = 1; tell_story(
+					     story, call, told_at, errors[e]);
+				     told_at++)
+					count++;
+			}
+	told = NULL;
+	printf("note: %u single faults\n", count);
+}
+
+/* After a set that failed, the same set once more: today's visits are what
+ * they were. */
+/* Half of "1000" over "999" would be 109. */
+static void test_half_a_number(void **state)
+{
+	(void)state;
+	store_begin();
+	file_put_text(visits, "999\n");
+	put_history(0, 30);
+	must_open();
+	arm(PWRITE, 1, SHORT);
+	fault.after_half = ENOSPC;
+	assert_int_equal(try_add(1).status, 503);
+	assert_true(fault.hit);
+	assert_int_equal(file_total(), 999);
+	arm(CALLS, 0, 0);
+	assert_int_equal(try_add(1).total, 1000);
+	store_close();
+	folder_remove();
+}
+
+static void test_set_once_more(void **state)
+{
+	bool hit = true;
+
+	(void)state;
+	told = "a set and the same set again";
+	for (int call = 0; call < CALLS; call++)
+		for (int e = 0; e < ERRORS; e++, hit = true)
+			for (int at = 1; hit; at++) {
+				told_call = call;
+				told_at = at;
+				told_error = errors[e];
+				store_begin();
+				prepare_some();
+				must_open();
+				assert_int_equal(try_add(1).today, 12);
+				arm((enum call)call, at, errors[e]);
+				try_set(1000);
+				hit = fault.hit;
+				arm(CALLS, 0, 0);
+				assert_int_equal(try_set(1000), 0);
+				struct tally t = try_add(0);
+				assert_int_equal(t.total, 1000);
+				assert_int_equal(t.today, 12);
+				store_close();
+				folder_remove();
+			}
+	told = NULL;
+}
+
+/* Many faults in one life of a store. */
+static void run_random(uint64_t seed, unsigned odds)
+{
+	bool is_open;
+
+	store_begin();
+	if (seed & 1)
+		prepare_some();
+	arm(CALLS, 0, 0);
+	fault.seed = seed * 0x9e3779b97f4a7c15u + 1;
+	fault.odds = odds;
+	is_open = try_open() == 0;
+	for (int i = 0; i < 60; i++) {
+		switch (random_next(&fault.seed) % 16) {
+		case 0:
+			ARMED(store_close());
+			is_open = try_open() == 0;
+			break;
+		case 1:
+		case 2:
+			try_ping();
+			break;
+		case 3:
+			ARMED(store_tick());
+			break;
+		case 4:
+		case 5:
+			try_add(0);
+			break;
+		case 6: { /* A rename from outside, never backwards. */
+			char text[32];
+			int n = snprintf(text, sizeof(text), "%lld\n",
+					 (long long)file_total() + 100);
+
+			file_put(fresh, text, (size_t)n);
+			assert_int_equal(__real_rename(fresh, visits), 0);
+			folder_is_synced = false;
+			break;
+		}
+		default:
+			try_add((int64_t)(random_next(&fault.seed) % 50) + 1);
+		}
+	}
+	fault.odds = 0;
+	fault.spare = false;
+	if (!is_open) {
+		store_close();
+		must_open();
+	}
+	assert_recovered(false);
+	store_close();
+	folder_remove();
+}
+
+static uint64_t first_seed = 1;
+
+static void test_random_faults(void **state)
+{
+	const char *text = getenv("UNIT_SEED");
+	unsigned hits = 0;
+	int runs = 400;
+
+	(void)state;
+	if (text) {
+		first_seed = strtoull(text, NULL, 10);
+		runs = 1;
+	}
+	for (int i = 0; i < runs; i++) {
+		uint64_t seed = first_seed + (uint64_t)i;
+
+		printf("the seed is UNIT_SEED=%llu\n",
+		       (unsigned long long)seed);
+		fflush(stdout);
+		run_random(seed, 3u << seed % 5);
+		hits += fault.hits;
+	}
+	printf("note: %u faults in %d random runs from seed %llu\n", hits, runs,
+	       (unsigned long long)first_seed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_each_call_in_turn, say_where),
+		cmocka_unit_test(test_half_a_number),
+		cmocka_unit_test_teardown(test_set_once_more, say_where),
+		cmocka_unit_test_teardown(test_random_faults, say_where),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,952 @@
+/*
+ * The file store's invariants, which open store/file.c and store/history.h.
+ * The clock is the test's own: seconds of time() and milliseconds of
+ * CLOCK_MONOTONIC can be moved on.
+ */
+#include "store/store.h"
+#include "tests/unit/unit.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+int __real_clock_gettime(clockid_t id, struct timespec *t);
+int __wrap_clock_gettime(clockid_t id, struct timespec *t);
+int __real_nanosleep(const struct timespec *t, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *t, struct timespec *left);
+time_t __wrap_time(time_t *t);
+
+/* 2026-11-20 12:00 in Berlin */
+enum { NOON = 1795172400 };
+
+static time_t now;
+static int64_t monotonic_ahead; /* seconds */
+static bool is_frozen;
+static struct timespec frozen;
+
+time_t __wrap_time(time_t *t)
+{
+	if (t)
+		*t = now;
+	return now;
+}
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *t)
+{
+	int done = __real_clock_gettime(id, t);
+
+	if (is_frozen)
+		*t = frozen;
+	t->tv_sec += monotonic_ahead;
+	return done;
+}
+
+/* From here on, only sleeping takes time. */
+static void freeze(void)
+{
+	__real_clock_gettime(CLOCK_MONOTONIC, &frozen);
+	is_frozen = true;
+}
+
+static struct settings settings;
+static const char *visits, *history;
+static int edit_after; /* so many sleeps, somebody writes 500 */
+
+int __wrap_nanosleep(const struct timespec *t, struct timespec *left)
+{
+	if (edit_after > 0 && --edit_after == 0)
+		file_put_text(visits, "500\n");
+	if (!is_frozen)
+		return __real_nanosleep(t, left);
+	frozen.tv_nsec += t->tv_nsec;
+	frozen.tv_sec += frozen.tv_nsec / 1000000000;
+	frozen.tv_nsec %= 1000000000;
+	return 0;
+}
+
+static int begin(void **state)
+{
+	static char visits_path[256], history_path[256];
+
+	(void)state;
+	setenv("TZ", "Europe/Berlin", 1);
+	tzset();
+	now = NOON;
+	is_frozen = false;
+	edit_after = 0;
+	settings = (struct settings){
+		.data_dir = folder_make(),
+		.store_timeout = 1000,
+		.sync = SYNC_ALWAYS,
+	};
+	snprintf(visits_path, sizeof(visits_path), "%s", folder_path("visits"));
+	snprintf(history_path, sizeof(history_path), "%s",
+		 folder_path("history"));
+	visits = visits_path;
+	history = history_path;
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	store_close();
+	folder_remove();
+	return 0;
+}
+
+static struct tally add(int64_t n)
+{
+	struct tally t = {.counter = SLICE(STORE_HOME), .n = n};
+
+	store_add(&t, 1);
+	return t;
+}
+
+#define assert_counted(n, total) assert_counted_at(n, total, __FILE__, __LINE__)
+
+static void assert_counted_at(int64_t n, int64_t total, const char *file,
+			      int line)
+{
+	struct tally t = add(n);
+
+	if (t.status)
+		print_error("%d %s\n", t.status, t.error);
+	_assert_int_equal((unsigned long)t.status, 0, file, line);
+	_assert_int_equal((unsigned long)t.total, (unsigned long)total, file,
+			  line);
+}
+
+static void assert_today(int64_t today)
+{
+	struct tally t = add(0);
+
+	assert_int_equal(t.status, 0);
+	assert_int_equal(t.today, today);
+}
+
+static void open_with(const char *text)
+{
+	file_put_text(visits, text);
+	assert_int_equal(store_open(&settings), 0);
+}
+
+/*
+ * What stands in visits
+ */
+
+static void test_first_visit(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	umask(022);
+	assert_int_equal(store_open(&settings), 0);
+	assert_counted(1, 1);
+	assert_file(visits, "1\n");
+	assert_file(history, "2026-11-20 0\n");
+	assert_int_equal(stat(visits, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0644);
+	assert_counted(41, 42);
+	assert_file(visits, "42\n");
+}
+
+static void test_understood(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		int64_t total;
+	} texts[] = {
+#define ROW(text, total) {text, sizeof(text) - 1, total}
+		ROW("", 0),
+		ROW("0", 0),
+		ROW("0\n", 0),
+		ROW("41\n", 41),
+		ROW("41", 41),
+		ROW("0041\n", 41),
+		ROW("00000000000000000000000000000000041\n", 41),
+		/* What a crash leaves: NULs behind the old text. */
+		ROW("41\0", 41),
+		ROW("41\n\0\0\0", 41),
+		ROW("41\0\0\0\n", 41),
+		/* What a shell's edit leaves: a rest of digits and newlines. */
+		ROW("41\n\n\n", 41),
+		ROW("41\n9\n", 41),
+		ROW("5\n34567\n", 5),
+		ROW("5\n\n\0"
+		    "34567\n\n\0\0",
+		    5),
+		ROW("9223372036854775806\n", INT64_MAX - 1),
+#undef ROW
+	};
+	char wanted[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		file_put(visits, texts[i].bytes, texts[i].len);
+		assert_int_equal(store_open(&settings), 0);
+		assert_counted(0, texts[i].total);
+		/* To read changes nothing. */
+		char text[64];
+		long n = file_get(visits, text, sizeof(text));
+		assert_int_equal(n, texts[i].len);
+		assert_memory_equal(text, texts[i].bytes, texts[i].len);
+		assert_counted(1, texts[i].total + 1);
+		snprintf(wanted, sizeof(wanted), "%lld\n",
+			 (long long)texts[i].total + 1);
+		assert_file(visits, wanted);
+		store_close();
+	}
+}
+
+static void test_garbage_is_never_overwritten(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} texts[] = {
+#define ROW(text) {text, sizeof(text) - 1}
+		ROW("x"),
+		ROW("x\n"),
+		ROW("-1\n"),
+		ROW("+1\n"),
+		ROW(" 1\n"),
+		ROW("1 \n"),
+		ROW("1\t\n"),
+		ROW("1\r\n"),
+		ROW("1.0\n"),
+		ROW("1e3\n"),
+		ROW("0x10\n"),
+		ROW("1,000\n"),
+		ROW("\xef\xbb\xbf"
+		    "1\n"),
+		ROW("42\nhello\n"),
+		ROW("42\0hello"),
+		ROW("9223372036854775808\n"),
+		ROW("99999999999999999999999999\n"),
+		ROW("{\"visits\":1}\n"),
+#undef ROW
+	};
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		file_put(visits, texts[i].bytes, texts[i].len);
+		assert_int_equal(store_open(&settings), EXIT_DATA);
+		assert_non_null(strstr(store_error(), visits));
+		for (int64_t n = 0; n < 2; n++) {
+			struct tally t = add(n);
+
+			assert_int_equal(t.status, 503);
+			assert_non_null(strstr(t.error, visits));
+		}
+		assert_int_equal(store_ping(), 503);
+		assert_int_equal(store_set(SLICE(STORE_HOME), 5), 503);
+		store_tick();
+		long n = file_get(visits, text, sizeof(text));
+		assert_int_equal(n, texts[i].len);
+		assert_memory_equal(text, texts[i].bytes, texts[i].len);
+		/* Mended by hand, it counts at once. */
+		file_put_text(visits, "7\n");
+		assert_counted(1, 8);
+		store_close();
+		assert_file(visits, "8\n");
+	}
+}
+
+/* More than any number and its rest: garbage, too. */
+static void test_long_file(void **state)
+{
+	char *text = test_malloc(70000);
+
+	(void)state;
+	memset(text, '\n', 70000);
+	text[0] = '7';
+	file_put(visits, text, 4000);
+	assert_int_equal(store_open(&settings), 0);
+	assert_counted(1, 8);
+	assert_file(visits, "8\n");
+	store_close();
+	text[0] = '7';
+	file_put(visits, text, 65000);
+	assert_int_equal(store_open(&settings), EXIT_DATA);
+	assert_int_equal(add(1).status, 503);
+	struct stat st;
+	assert_int_equal(stat(visits, &st), 0);
+	assert_int_equal(st.st_size, 65000);
+	test_free(text);
+}
+
+static void test_shorter_number(void **state)
+{
+	(void)state;
+	open_with("123456789\n");
+	assert_int_equal(store_set(SLICE(STORE_HOME), 5), 0);
+	assert_file(visits, "5\n");
+	assert_counted(1, 6);
+	assert_file(visits, "6\n");
+	file_put_text(visits, "0000000009\n");
+	assert_counted(1, 10);
+	assert_file(visits, "10\n");
+}
+
+static void test_carry(void **state)
+{
+	(void)state;
+	open_with("9\n");
+	assert_counted(1, 10);
+	assert_file(visits, "10\n");
+	assert_counted(89, 99);
+	assert_counted(1, 100);
+	assert_file(visits, "100\n");
+	assert_counted(999999900, 1000000000);
+	assert_file(visits, "1000000000\n");
+}
+
+static void test_full(void **state)
+{
+	(void)state;
+	open_with("9223372036854775806\n");
+	assert_counted(1, INT64_MAX);
+	assert_file(visits, "9223372036854775807\n");
+	assert_int_equal(add(1).status, 503);
+	assert_string_equal(add(1).error, "counter is full");
+	assert_file(visits, "9223372036854775807\n");
+	assert_counted(0, INT64_MAX);
+	assert_int_equal(store_ping(), 0);
+}
+
+/*
+ * Edits from outside
+ */
+
+static void test_edits(void **state)
+{
+	(void)state;
+	open_with("41\n");
+	assert_counted(1, 42);
+	file_put_text(visits, "1000\n");
+	assert_counted(1, 1001);
+	file_put_text(visits, "5\n");
+	assert_counted(0, 5);
+	assert_counted(1, 6);
+	file_put_text(visits, "7");
+	assert_counted(1, 8);
+	assert_file(visits, "8\n");
+}
+
+/* By rename, as editors do it: the new file counts, the old one is let go. */
+static void test_replaced(void **state)
+{
+	const char *fresh = folder_path("fresh"), *old = folder_path("old");
+
+	(void)state;
+	open_with("41\n");
+	assert_counted(1, 42);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(rename(visits, old), 0);
+		file_put_text(fresh, "100\n");
+		assert_int_equal(rename(fresh, visits), 0);
+		assert_counted(1, 101);
+		assert_counted(1, 102);
+		assert_file(visits, "102\n");
+		assert_file(old, i ? "102\n" : "42\n");
+	}
+}
+
+static void test_removed(void **state)
+{
+	(void)state;
+	freeze();
+	open_with("41\n");
+	assert_counted(1, 42);
+	assert_int_equal(unlink(visits), 0);
+	assert_counted(0, 0);
+	assert_int_equal(access(visits, F_OK), -1);
+	assert_counted(1, 1);
+	assert_file(visits, "1\n");
+}
+
+/* An editor has emptied or removed the file and not written it yet. Its second
+ * half comes while the store waits. */
+static void test_edit_half_done(void **state)
+{
+	(void)state;
+	freeze();
+	open_with("41\n");
+	for (int i = 0; i < 8; i++) {
+		int counts = i & 1;
+
+		file_put_text(visits, "41\n");
+		assert_counted(1, 42);
+		if (i & 2)
+			assert_int_equal(unlink(visits), 0);
+		else
+			assert_int_equal(truncate(visits, 0), 0);
+		edit_after = i & 4 ? 5 : 1;
+		assert_counted(counts, 500 + counts);
+		assert_int_equal(edit_after, 0);
+		assert_counted(1, 501 + counts);
+	}
+}
+
+/* What stays empty is zero, after a moment. */
+static void test_emptied(void **state)
+{
+	(void)state;
+	freeze();
+	open_with("41\n");
+	assert_counted(1, 42);
+	assert_int_equal(truncate(visits, 0), 0);
+	assert_counted(0, 0);
+	assert_counted(1, 1);
+	assert_file(visits, "1\n");
+}
+
+/* A file that was empty when it was first seen is no edit half done. */
+static void test_touched(void **state)
+{
+	(void)state;
+	open_with("");
+	assert_counted(0, 0);
+	assert_file(visits, "");
+	assert_counted(1, 1);
+}
+
+static void test_symlink(void **state)
+{
+	const char *aside = folder_path("aside");
+	struct stat st;
+
+	(void)state;
+	file_put_text(aside, "41\n");
+	assert_int_equal(symlink("aside", visits), 0);
+	assert_int_equal(store_open(&settings), 0);
+	assert_counted(1, 42);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 7), 0);
+	assert_file(aside, "7\n");
+	assert_int_equal(lstat(visits, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+}
+
+static void test_no_regular_file(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(visits, 0755), 0);
+	assert_int_equal(store_open(&settings), EXIT_SYSTEM);
+	assert_non_null(strstr(store_error(), visits));
+	assert_int_equal(add(1).status, 503);
+	assert_int_equal(store_ping(), 503);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 7), 503);
+	assert_int_equal(rmdir(visits), 0);
+	assert_counted(1, 1);
+	store_close();
+
+	assert_int_equal(unlink(visits), 0);
+	assert_int_equal(mkfifo(visits, 0644), 0);
+	assert_int_equal(store_open(&settings), EXIT_SYSTEM);
+	assert_int_equal(add(0).status, 503);
+	assert_int_equal(unlink(visits), 0);
+	assert_counted(1, 1);
+}
+
+static void test_visits_file_elsewhere(void **state)
+{
+	char aside[256];
+
+	(void)state;
+	snprintf(aside, sizeof(aside), "%s", folder_path("aside"));
+	settings.visits_file = aside;
+	file_put_text(aside, "41\n");
+	assert_int_equal(store_open(&settings), 0);
+	assert_counted(1, 42);
+	assert_file(aside, "42\n");
+	assert_file(history, "2026-11-20 41\n");
+	assert_int_equal(access(visits, F_OK), -1);
+}
+
+static void test_folder_is_made(void **state)
+{
+	char below[256];
+
+	(void)state;
+	snprintf(below, sizeof(below), "%s", folder_path("data"));
+	settings.data_dir = below;
+	assert_int_equal(store_open(&settings), 0);
+	assert_counted(1, 1);
+	assert_file(folder_path("data/visits"), "1\n");
+	store_close();
+	snprintf(below, sizeof(below), "%s", folder_path("no/data"));
+	assert_int_equal(store_open(&settings), EXIT_SYSTEM);
+	assert_non_null(strstr(store_error(), "no/data"));
+}
+
+/*
+ * The lock
+ */
+
+static void test_locked(void **state)
+{
+	struct timespec before, after;
+	int fd;
+
+	(void)state;
+	settings.store_timeout = 100;
+	open_with("41\n");
+	fd = open(visits, O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	__real_clock_gettime(CLOCK_MONOTONIC, &before);
+	for (int64_t n = 0; n < 2; n++) {
+		struct tally t = add(n);
+
+		assert_int_equal(t.status, 503);
+		assert_non_null(strstr(t.error, "locked"));
+	}
+	assert_int_equal(store_ping(), 503);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 5), 503);
+	__real_clock_gettime(CLOCK_MONOTONIC, &after);
+	int64_t waited = (after.tv_sec - before.tv_sec) * 1000 +
+			 (after.tv_nsec - before.tv_nsec) / 1000000;
+	/* The first waits its time, the others do not all do so again. */
+	assert_in_range(waited, 90, 390);
+	assert_file(visits, "41\n");
+	store_close();
+	/* A lock held by somebody else is no reason not to start. */
+	assert_int_equal(store_open(&settings), 0);
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	assert_counted(1, 42);
+	close(fd);
+}
+
+/* Between its calls the store holds no lock, whatever they were. */
+static void test_lock_is_given_back(void **state)
+{
+	static const char *const texts[] = {"41\n", "x\n", "", "41",
+					    "9223372036854775807\n"};
+
+	(void)state;
+	open_with("1\n");
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		int fd = open(visits, O_RDWR);
+
+		for (int call = 0; call < 4; call++) {
+			file_put_text(visits, texts[i]);
+			call == 0   ? (void)add(0)
+			: call == 1 ? (void)add(1)
+			: call == 2 ? (void)store_ping()
+				    : (void)store_set(SLICE(STORE_HOME), 3);
+			assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+			assert_int_equal(flock(fd, LOCK_UN), 0);
+		}
+		close(fd);
+	}
+}
+
+/* The lock's timer is stopped when the wait is over. */
+static void test_no_alarm_is_left(void **state)
+{
+	(void)state;
+	settings.store_timeout = 50;
+	open_with("41\n");
+	int fd = open(visits, O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(add(1).status, 503);
+	assert_int_equal(alarm(0), 0);
+	close(fd);
+	assert_counted(1, 42);
+	assert_int_equal(alarm(0), 0);
+}
+
+/*
+ * History
+ */
+
+static void test_history_line_a_day(void **state)
+{
+	(void)state;
+	open_with("41\n");
+	assert_counted(0, 41);
+	assert_int_equal(access(history, F_OK), -1);
+	assert_today(0);
+	for (int i = 1; i <= 5; i++) {
+		assert_counted(1, 41 + i);
+		assert_today(i);
+	}
+	assert_file(history, "2026-11-20 41\n");
+	now += 86400;
+	assert_today(0);
+	assert_file(history, "2026-11-20 41\n");
+	assert_counted(1, 47);
+	assert_today(1);
+	assert_file(history, "2026-11-20 41\n2026-11-21 46\n");
+	/* A day without a visit has no line. */
+	now += 2 * 86400;
+	assert_counted(2, 49);
+	assert_today(2);
+	assert_file(history, "2026-11-20 41\n2026-11-21 46\n2026-11-23 47\n");
+}
+
+/* Midnight is where the zone has it, to the second. */
+static void test_history_midnight(void **state)
+{
+	(void)state;
+	open_with("5\n");
+	now = NOON + 12 * 3600 - 1;
+	assert_counted(1, 6);
+	assert_today(1);
+	now++;
+	assert_today(0);
+	assert_counted(1, 7);
+	assert_today(1);
+	assert_file(history, "2026-11-20 5\n2026-11-21 6\n");
+}
+
+/* A clock that goes back changes nothing. */
+static void test_history_clock_back(void **state)
+{
+	(void)state;
+	open_with("5\n");
+	assert_counted(1, 6);
+	now -= 3 * 86400;
+	assert_counted(1, 7);
+	assert_today(2);
+	assert_file(history, "2026-11-20 5\n");
+	now += 3 * 86400;
+	assert_counted(1, 8);
+	assert_today(3);
+	assert_file(history, "2026-11-20 5\n");
+	now += 86400;
+	assert_counted(1, 9);
+	assert_file(history, "2026-11-20 5\n2026-11-21 8\n");
+	assert_today(1);
+}
+
+static void test_history_of_before(void **state)
+{
+	(void)state;
+	file_put_text(history, "2026-11-01 1\n2026-11-20 30\n");
+	open_with("41\n");
+	assert_today(11);
+	assert_counted(1, 42);
+	assert_today(12);
+	assert_file(history, "2026-11-01 1\n2026-11-20 30\n");
+}
+
+/* A day of less than nothing is none. */
+static void test_history_above_total(void **state)
+{
+	(void)state;
+	file_put_text(history, "2026-11-20 100\n");
+	open_with("41\n");
+	assert_today(0);
+	assert_counted(1, 42);
+	assert_today(0);
+	assert_file(history, "2026-11-20 100\n");
+}
+
+/* A tail that is no whole line was never answered: it is cut off, by whoever
+ * counts, whether or not somebody has read it before. */
+static void test_history_torn(void **state)
+{
+	static const struct {
+		const char *tail;
+		size_t len;
+	} tails[] = {
+#define ROW(text) {text, sizeof(text) - 1}
+		ROW("2"),
+		ROW("2026-11-20"),
+		ROW("2026-11-20 4"),
+		ROW("2026-11-20 41"),
+		ROW("\0"),
+		ROW("\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+		ROW("2026-11\0\0\0\0\0\0\0"),
+#undef ROW
+	};
+	static const char *const wholes[] = {"", "2026-11-19 30\n",
+					     "2026-11-20 30\n"};
+	char text[256], wanted[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tails) / sizeof(*tails); i++)
+		for (size_t k = 0; k < 3; k++) {
+			size_t n = strlen(wholes[k]);
+
+			memcpy(text, wholes[k], n);
+			memcpy(text + n, tails[i].tail, tails[i].len);
+			file_put(history, text, n + tails[i].len);
+			open_with("41\n");
+			assert_today(k == 2 ? 11 : 0);
+			assert_counted(1, 42);
+			snprintf(wanted, sizeof(wanted), "%s%s", wholes[k],
+				 k == 2 ? "" : "2026-11-20 41\n");
+			assert_file(history, wanted);
+			assert_today(k == 2 ? 12 : 1);
+			store_close();
+		}
+}
+
+/* What is whole and no date and number is not understood. */
+static void test_history_garbage(void **state)
+{
+	static const char *const texts[] = {"x\n",
+					    "\n",
+					    "2026-11-20\n",
+					    "2026-11-20 \n",
+					    "2026-11-20 x\n",
+					    "2026-11-20 41 \n",
+					    "2026-11-20  41\n",
+					    "2026-11-20\t41\n",
+					    "2026/11/20 41\n",
+					    "2026-11-20 +41\n",
+					    "2026-11-20 -\n",
+					    "2026-11-20 9223372036854775808\n",
+					    "2026-11-19 5\n2026-11-20 4x\n",
+					    "12026-11-20 5\n",
+					    "2026-11-20 41\r\n"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		file_put_text(history, texts[i]);
+		file_put_text(visits, "41\n");
+		int code = store_open(&settings);
+
+		assert_int_equal(code, EXIT_DATA);
+		assert_non_null(strstr(store_error(), history));
+		assert_int_equal(add(1).status, 503);
+		assert_int_equal(store_ping(), 503);
+		assert_file(history, texts[i]);
+		assert_file(visits, "41\n");
+		store_close();
+	}
+	/* Mended by hand, it counts at once. */
+	assert_int_equal(store_open(&settings), EXIT_DATA);
+	file_put_text(history, "2026-11-20 40\n");
+	assert_counted(1, 42);
+	assert_today(2);
+}
+
+/* More lines than are read to find the last one. */
+static void test_history_long(void **state)
+{
+	char *text = test_malloc(1 << 16), *p = text;
+
+	(void)state;
+	for (int i = 0; i < 3000; i++)
+		p += sprintf(p, "%04d-%02d-%02d %d\n", 1900 + i / 336,
+			     i / 28 % 12 + 1, i % 28 + 1, i);
+	file_put_text(history, text);
+	open_with("41\n");
+	assert_counted(1, 42);
+	strcpy(p, "2026-11-20 41\n");
+	assert_file(history, text);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 1041), 0);
+	strcpy(p, "2026-11-20 1040\n");
+	assert_file(history, text);
+	test_free(text);
+}
+
+static void test_history_removed(void **state)
+{
+	(void)state;
+	open_with("41\n");
+	assert_counted(1, 42);
+	assert_int_equal(unlink(history), 0);
+	assert_today(0);
+	assert_counted(1, 43);
+	assert_file(history, "2026-11-20 42\n");
+	assert_today(1);
+}
+
+static void test_history_edited(void **state)
+{
+	(void)state;
+	open_with("41\n");
+	assert_counted(1, 42);
+	file_put_text(history, "2026-11-20 2\n");
+	assert_today(40);
+	assert_counted(1, 43);
+	assert_today(41);
+}
+
+/* Another worker has appended today's line. */
+static void test_history_of_another(void **state)
+{
+	(void)state;
+	open_with("41\n");
+	assert_counted(1, 42);
+	pid_t pid = fork();
+	if (pid == 0) {
+		now += 86400;
+		_exit(store_open(&settings) != 0 || add(10).status != 0);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	now += 86400;
+	assert_today(10);
+	assert_counted(1, 53);
+	assert_today(11);
+	assert_file(history, "2026-11-20 41\n2026-11-21 42\n");
+}
+
+static void test_set_moves_base(void **state)
+{
+	(void)state;
+	file_put_text(history, "2026-11-19 3\n");
+	open_with("41\n");
+	assert_int_equal(store_set(SLICE(STORE_HOME), 50), 0);
+	/* A day without visits has no line to be moved. */
+	assert_file(history, "2026-11-19 3\n");
+	assert_counted(2, 52);
+	assert_today(2);
+	assert_file(history, "2026-11-19 3\n2026-11-20 50\n");
+	assert_int_equal(store_set(SLICE(STORE_HOME), 1000), 0);
+	assert_file(history, "2026-11-19 3\n2026-11-20 998\n");
+	assert_today(2);
+	assert_counted(1, 1001);
+	assert_today(3);
+	/* Down, below what came today. */
+	assert_int_equal(store_set(SLICE(STORE_HOME), 1), 0);
+	assert_file(history, "2026-11-19 3\n2026-11-20 -2\n");
+	assert_counted(0, 1);
+	assert_today(3);
+	assert_counted(1, 2);
+	assert_today(4);
+	assert_file(visits, "2\n");
+}
+
+/* The largest numbers of all: what came today is told as it can be. */
+static void test_history_overflow(void **state)
+{
+	(void)state;
+	file_put_text(history, "2026-11-20 -5\n");
+	open_with("9223372036854775806\n");
+	assert_counted(1, INT64_MAX);
+	assert_true(add(0).today >= 0);
+	store_close();
+	file_put_text(history, "2026-11-20 -9223372036854775807\n");
+	open_with("5\n");
+	assert_true(add(0).today >= 0);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 0), 0);
+	assert_true(add(0).today >= 0);
+	assert_int_equal(store_set(SLICE(STORE_HOME), INT64_MAX), 0);
+	assert_true(add(0).today >= 0);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 0), 0);
+	assert_counted(1, 1);
+}
+
+static void test_set_unknown(void **state)
+{
+	(void)state;
+	open_with("41\n");
+	assert_int_equal(store_set(SLICE("a"), 5), 404);
+	assert_non_null(strstr(store_error(), "a"));
+	assert_file(visits, "41\n");
+}
+
+/*
+ * SYNC=everysec
+ */
+
+static void test_tick(void **state)
+{
+	(void)state;
+	settings.sync = SYNC_EVERYSEC;
+	open_with("41\n");
+	monotonic_ahead += 10;
+	assert_int_equal(store_tick(), -1);
+	assert_counted(1, 42);
+	store_tick();
+	assert_counted(1, 43);
+	assert_in_range(store_tick(), 1, 1000);
+	monotonic_ahead += 1;
+	assert_int_equal(store_tick(), -1);
+	assert_counted(0, 43);
+	monotonic_ahead += 10;
+	assert_int_equal(store_tick(), -1);
+}
+
+/* A file that was removed has nothing to be synced. */
+static void test_tick_without_file(void **state)
+{
+	(void)state;
+	settings.sync = SYNC_EVERYSEC;
+	open_with("41\n");
+	monotonic_ahead += 10;
+	assert_counted(1, 42);
+	assert_int_equal(unlink(visits), 0);
+	assert_counted(0, 0);
+	for (int i = 0; i < 3; i++) {
+		store_tick();
+		monotonic_ahead += 2;
+	}
+	assert_int_equal(store_tick(), -1);
+}
+
+/* What a mistyped or unusable file says is one line for the operator. */
+static void test_error_is_a_phrase(void **state)
+{
+	char text[4096];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	file_put_text(visits, text);
+	assert_int_equal(store_open(&settings), EXIT_DATA);
+	assert_in_range(strlen(store_error()), 20, 500);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+	const struct CMUnitTest tests[] = {
+		TEST(test_first_visit),
+		TEST(test_understood),
+		TEST(test_garbage_is_never_overwritten),
+		TEST(test_long_file),
+		TEST(test_shorter_number),
+		TEST(test_carry),
+		TEST(test_full),
+		TEST(test_edits),
+		TEST(test_replaced),
+		TEST(test_removed),
+		TEST(test_edit_half_done),
+		TEST(test_emptied),
+		TEST(test_touched),
+		TEST(test_symlink),
+		TEST(test_no_regular_file),
+		TEST(test_visits_file_elsewhere),
+		TEST(test_folder_is_made),
+		TEST(test_locked),
+		TEST(test_lock_is_given_back),
+		TEST(test_no_alarm_is_left),
+		TEST(test_history_line_a_day),
+		TEST(test_history_midnight),
+		TEST(test_history_clock_back),
+		TEST(test_history_of_before),
+		TEST(test_history_above_total),
+		TEST(test_history_torn),
+		TEST(test_history_garbage),
+		TEST(test_history_long),
+		TEST(test_history_removed),
+		TEST(test_history_edited),
+		TEST(test_history_of_another),
+		TEST(test_set_moves_base),
+		TEST(test_history_overflow),
+		TEST(test_set_unknown),
+		TEST(test_tick),
+		TEST(test_tick_without_file),
+		TEST(test_error_is_a_phrase),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

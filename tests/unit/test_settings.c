@@ -1,0 +1,320 @@
+#include "tests/unit/unit.h"
+#include "util/log.h"
+#include "util/settings.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[] = {"BIND",
+				    "PORT",
+				    "WORKERS",
+				    "DATA_DIR",
+				    "VISITS_FILE",
+				    "SYNC",
+				    "STORE_TIMEOUT",
+				    "MAX_ITEMS",
+				    "MAX_CONNECTIONS",
+				    "ACCESS_LOG",
+				    "LOG_FORMAT",
+				    "LOG_LEVEL",
+				    "TZ"};
+enum { NAMES = sizeof(names) / sizeof(*names) };
+
+static int forget_all(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < NAMES; i++)
+		unsetenv(names[i]);
+	return 0;
+}
+
+static int read_with(struct settings *s, const char *name, const char *value)
+{
+	static char error[512];
+
+	memset(s, 0xa5, sizeof(*s));
+	forget_all(NULL);
+	setenv(name, value, 1);
+	strcpy(error, "?");
+	int done = settings_read(s, error, sizeof(error));
+	if (done < 0)
+		print_message("%s\n", error);
+	return done;
+}
+
+static void assert_defaults(const struct settings *s)
+{
+	assert_null(s->bind);
+	assert_int_equal(s->port, 8080);
+	assert_int_equal(s->workers, 0);
+	assert_string_equal(s->data_dir, "data");
+	assert_null(s->visits_file);
+	assert_int_equal(s->sync, SYNC_ALWAYS);
+	assert_int_equal(s->store_timeout, 1000);
+	assert_int_equal(s->max_items, 100000);
+	assert_int_equal(s->max_connections, 10000);
+	assert_int_equal(s->access_log, 0);
+	assert_int_equal(s->log_json, 0);
+	assert_int_equal(s->log_level, LOG_INFO);
+}
+
+static void test_defaults(void **state)
+{
+	struct settings s;
+	char error[512];
+
+	(void)state;
+	memset(&s, 0xa5, sizeof(s));
+	assert_int_equal(settings_read(&s, error, sizeof(error)), 0);
+	assert_defaults(&s);
+	/* An empty value is none. */
+	for (size_t i = 0; i < NAMES; i++)
+		setenv(names[i], "", 1);
+	memset(&s, 0xa5, sizeof(s));
+	assert_int_equal(settings_read(&s, error, sizeof(error)), 0);
+	assert_defaults(&s);
+}
+
+static void test_numbers(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+		long min, max;
+	} rows[] = {
+		{"PORT", offsetof(struct settings, port), 1, 65535},
+		{"WORKERS", offsetof(struct settings, workers), 1, 1024},
+		{"STORE_TIMEOUT", offsetof(struct settings, store_timeout), 1,
+		 600000},
+		{"MAX_ITEMS", offsetof(struct settings, max_items), 0,
+		 100000000},
+		{"MAX_CONNECTIONS", offsetof(struct settings, max_connections),
+		 1, 1000000},
+	};
+	struct settings s;
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const int *value =
+			(const void *)((const char *)&s + rows[i].offset);
+		const long good[] = {rows[i].min, rows[i].min + 1,
+				     rows[i].max - 1, rows[i].max};
+		const char *const bad[] = {
+			"-1",	     "+1",   "1.5",
+			"0x10",	     "1k",   " 1",
+			"1 ",	     "many", "9223372036854775808",
+			"4294967297"};
+
+		for (size_t k = 0; k < 4; k++) {
+			sprintf(text, "%ld", good[k]);
+			assert_int_equal(read_with(&s, rows[i].name, text), 0);
+			assert_int_equal(*value, good[k]);
+		}
+		assert_int_equal(read_with(&s, rows[i].name, "007"), 0);
+		assert_int_equal(*value, 7);
+		for (size_t k = 0; k < sizeof(bad) / sizeof(*bad); k++)
+			assert_int_equal(read_with(&s, rows[i].name, bad[k]),
+					 -1);
+		sprintf(text, "%ld", rows[i].min - 1);
+		assert_int_equal(read_with(&s, rows[i].name, text), -1);
+		sprintf(text, "%ld", rows[i].max + 1);
+		assert_int_equal(read_with(&s, rows[i].name, text), -1);
+	}
+}
+
+static void test_words(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+		const char *words[5];
+	} rows[] = {
+		{"SYNC",
+		 offsetof(struct settings, sync),
+		 {"always", "everysec", "no"}},
+		{"ACCESS_LOG",
+		 offsetof(struct settings, access_log),
+		 {"off", "on"}},
+		{"LOG_FORMAT",
+		 offsetof(struct settings, log_json),
+		 {"text", "json"}},
+		{"LOG_LEVEL",
+		 offsetof(struct settings, log_level),
+		 {"error", "warn", "info", "debug"}},
+	};
+	static const char *const bad[] = {
+		"x",   "ALWAYS", "On",	      "0",	 "1",
+		"|",   "off|on", "alway",     "alwayss", "error|",
+		" on", "on ",	 "text|json", "yes"};
+	struct settings s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const int *value =
+			(const void *)((const char *)&s + rows[i].offset);
+
+		for (int k = 0; rows[i].words[k]; k++) {
+			assert_int_equal(
+				read_with(&s, rows[i].name, rows[i].words[k]),
+				0);
+			assert_int_equal(*value, k);
+		}
+		for (size_t k = 0; k < sizeof(bad) / sizeof(*bad); k++)
+			assert_int_equal(read_with(&s, rows[i].name, bad[k]),
+					 -1);
+	}
+}
+
+static void test_address(void **state)
+{
+	static const char *const good[] = {"0.0.0.0", "127.0.0.1",
+					   "::",      "::1",
+					   "fe80::1", "::ffff:1.2.3.4"};
+	static const char *const bad[] = {
+		"localhost", "1.2.3",  "1.2.3.4.5", "256.0.0.1",
+		"[::1]",     ":::",    "*",	    "0.0.0.0:80",
+		" ::",	     "::1/64", "x"};
+	struct settings s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		assert_int_equal(read_with(&s, "BIND", good[i]), 0);
+		assert_string_equal(s.bind, good[i]);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(read_with(&s, "BIND", bad[i]), -1);
+}
+
+static void test_paths(void **state)
+{
+	char *path = test_malloc(PATH_MAX + 2);
+	struct settings s;
+
+	(void)state;
+	memset(path, 'x', PATH_MAX + 1);
+	for (int i = 0; i < 2; i++) {
+		const char *name = i ? "VISITS_FILE" : "DATA_DIR";
+
+		assert_int_equal(read_with(&s, name, "/a b/\xc3\xa9"), 0);
+		assert_string_equal(i ? s.visits_file : s.data_dir,
+				    "/a b/\xc3\xa9");
+		path[PATH_MAX] = '\0';
+		assert_int_equal(read_with(&s, name, path), -1);
+		path[PATH_MAX - 1] = '\0';
+		assert_int_equal(read_with(&s, name, path), 0);
+		path[PATH_MAX - 1] = 'x';
+	}
+	test_free(path);
+}
+
+static void test_zone(void **state)
+{
+	struct settings s;
+
+	(void)state;
+	assert_int_equal(read_with(&s, "TZ", "Europe/Berlin"), 0);
+	assert_int_equal(read_with(&s, "TZ", "CET-1CEST,M3.5.0,M10.5.0/3"), 0);
+	assert_int_equal(read_with(&s, "TZ", "Europe/Berlln"), -1);
+}
+
+/* The message is one line: the variable, its value, and what it takes. */
+static void test_messages(void **state)
+{
+	static const struct {
+		const char *name, *value, *takes;
+	} rows[] = {
+		{"BIND", "here", "address"},
+		{"PORT", "0", "1 to 65535"},
+		{"PORT", "65536", "1 to 65535"},
+		{"WORKERS", "many", "1 to 1024"},
+		{"SYNC", "never", "always|everysec|no"},
+		{"STORE_TIMEOUT", "-5", "1 to 600000"},
+		{"MAX_ITEMS", "few", "0 to 100000000"},
+		{"MAX_CONNECTIONS", "all", "1 to 1000000"},
+		{"ACCESS_LOG", "yes", "off|on"},
+		{"LOG_FORMAT", "xml", "text|json"},
+		{"LOG_LEVEL", "loud", "error|warn|info|debug"},
+		{"TZ", "Mars/Olympus", "zone"},
+	};
+	struct settings s;
+	char error[512], start[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		forget_all(NULL);
+		setenv(rows[i].name, rows[i].value, 1);
+		assert_int_equal(settings_read(&s, error, sizeof(error)), -1);
+		snprintf(start, sizeof(start), "%s=%s: takes ", rows[i].name,
+			 rows[i].value);
+		if (strncmp(error, start, strlen(start)) != 0 ||
+		    !strstr(error, rows[i].takes))
+			print_error("%s\n", error);
+		assert_int_equal(strncmp(error, start, strlen(start)), 0);
+		assert_non_null(strstr(error, rows[i].takes));
+		assert_null(strchr(error, '\n'));
+	}
+	/* A long value, and a small buffer. */
+	char *value = test_malloc(5000);
+	memset(value, 'x', 4999);
+	value[4999] = '\0';
+	setenv("PORT", value, 1);
+	assert_int_equal(settings_read(&s, error, sizeof(error)), -1);
+	assert_non_null(strstr(error, "1 to 65535"));
+	char *small = guard_end() - 10;
+	assert_int_equal(settings_read(&s, small, 10), -1);
+	assert_string_equal(small, "PORT=xxxx");
+	test_free(value);
+}
+
+/* A line, whatever the value holds: found by fuzzing. */
+static void test_message_of_control_bytes(void **state)
+{
+	static const char *const texts[] = {"SYNC", "TZ"};
+	struct settings s;
+	char error[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		forget_all(NULL);
+		setenv(texts[i], "a\nb\r\x1b[2J\x7f", 1);
+		assert_int_equal(settings_read(&s, error, sizeof(error)), -1);
+		for (const char *p = error; *p; p++)
+			assert_true(*p >= ' ' && *p < 0x7f);
+	}
+}
+
+/* --help names every variable, with its default. */
+static void test_print(void **state)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&text, &len);
+
+	(void)state;
+	assert_non_null(to);
+	settings_print(to);
+	fclose(to);
+	for (size_t i = 0; i < NAMES; i++)
+		assert_non_null(strstr(text, names[i]));
+	assert_non_null(strstr(text, "8080"));
+	assert_non_null(strstr(text, "$DATA_DIR/visits"));
+	assert_null(strstr(text, "(null)"));
+	free(text);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, forget_all, forget_all)
+	const struct CMUnitTest tests[] = {
+		TEST(test_defaults), TEST(test_numbers),
+		TEST(test_words),    TEST(test_address),
+		TEST(test_paths),    TEST(test_zone),
+		TEST(test_messages), TEST(test_message_of_control_bytes),
+		TEST(test_print),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

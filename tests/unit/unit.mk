@@ -1,0 +1,29 @@
+# The unit tests: included by the Makefile.
+#
+#	make unit                      builds and runs all of them
+#	make unit UNIT_TESTS=test_file only this one
+#	make unit UNIT_RUNNER="valgrind -q --error-exitcode=9 --leak-check=full"
+#
+# To add one: tests/unit/test_NAME.c. It is linked with everything but main.o;
+# libc's functions that it replaces go into UNIT_WRAP_test_NAME.
+
+UNIT_TESTS ?= $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c)))
+UNIT_BIN := $(UNIT_TESTS:%=$(OUT)/tests/%)
+UNIT_RUNNER ?=
+
+UNIT_WRAP_test_file := time clock_gettime nanosleep
+UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
+	ftruncate fstat stat rename unlink access mkdir malloc nanosleep \
+	clock_gettime log_line
+
+.PHONY: unit
+unit: $(UNIT_BIN)
+	@UNIT_RUNNER="$(UNIT_RUNNER)" sh tests/unit/run $(UNIT_BIN)
+
+# The objects come by the Makefile's rule: $(OUT)/tests/unit/test_NAME.o
+$(UNIT_BIN): $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(OUT)/tests/unit/unit.o \
+		$(filter-out $(OUT)/main.o,$(OBJ)) tests/unit/unit.mk
+	$(CC) $(CFLAGS) $(LDFLAGS) $(UNIT_WRAP_$*:%=-Wl,--wrap=%) -o $@ \
+		$(filter %.o,$^) $(LDLIBS) -lcmocka
+
+-include $(UNIT_TESTS:%=$(OUT)/tests/unit/%.d) $(OUT)/tests/unit/unit.d
