@@ -1,0 +1,144 @@
+# make [STORE=file]          build/$(STORE)/visitd, with cc, make and libc alone
+# make run                   serves on 127.0.0.1:8080, counts in data/visits
+# make check test lint bench see below; make help lists them
+
+STORE ?= file
+OUT ?= build/$(STORE)
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+PYTHON ?= /usr/bin/python3
+
+VERSION := $(shell cat VERSION)
+
+# What a store is made of. To add one: a row here, and its calls (store.h).
+STORE_SRC_file := store/file.c store/disk.c store/failure.c store/history.c \
+	store/item.c store/items.c store/lines.c
+STORE_SRC := $(STORE_SRC_$(STORE))
+ifeq ($(STORE_SRC),)
+$(error STORE=$(STORE): there is no such store; it takes one of: file)
+endif
+
+SRC := main.c http.c $(wildcard http/*.c run/*.c site/*.c util/*.c) $(STORE_SRC)
+OBJ := $(SRC:%.c=$(OUT)/%.o)
+INC := $(patsubst %,$(OUT)/%.inc,site/home.html site/favicon.ico site/robots.txt)
+
+# Ours, apart from the user's CFLAGS. WERROR is set in check and test only.
+VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
+	-MMD -MP -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
+
+.PHONY: all run help install clean check test lint unit e2e sanitize crash \
+	sabotage setup bench bench-quick
+.DELETE_ON_ERROR:
+
+all: $(OUT)/visitd
+
+$(OUT)/visitd: $(OBJ)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
+
+$(OUT)/%.o: %.c VERSION Makefile
+	@mkdir -p $(@D)
+	$(CC) $(VISITD_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# A file as the bytes of a char array.
+$(OUT)/%.inc: %
+	@mkdir -p $(@D)
+	od -An -v -td1 $< | sed 's/  */ /g; s/^ //; s/ *$$//; s/ /,/g; s/$$/,/' > $@
+
+$(OUT)/site/home.o $(OUT)/site/static.o: $(INC)
+
+-include $(OBJ:.o=.d)
+
+run: all
+	@mkdir -p data
+	@echo "visitd: http://127.0.0.1:$${PORT:-8080}/ counts in $${DATA_DIR:-data}/visits (end it with ctrl-C)"
+	@BIND=$${BIND:-127.0.0.1} $(OUT)/visitd
+
+help:
+	@echo "make              build/$(STORE)/visitd, with cc and libc alone"
+	@echo "make run          serve on 127.0.0.1:8080, count in data/visits"
+	@echo "make install      under DESTDIR and PREFIX ($(PREFIX))"
+	@echo "make setup        install what the tests need (Debian packages)"
+	@echo "make check        the fast loop: lint, unit tests, quick e2e"
+	@echo "make test         everything"
+	@echo "make crash        kill -9 under load, ROUNDS=20"
+	@echo "make sabotage     break the code, see the tests fail"
+	@echo "make bench        measure (bench-quick: its first three rows)"
+	@echo "make clean"
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(OUT)/visitd $(DESTDIR)$(PREFIX)/bin/visitd
+	install -m 644 docs/visitd.8 $(DESTDIR)$(PREFIX)/share/man/man8/visitd.8
+
+clean:
+	rm -rf build
+
+# The tests. Each build has a folder of its own: build/file-musl, ...
+
+STRICT := WERROR=-Werror
+SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+PYTEST = VISITD=$(OUT)/visitd $(PYTHON) -B -m pytest -q -p no:cacheprovider \
+	-c tests/e2e/pytest.ini --rootdir=tests/e2e tests/e2e
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+include tests/unit/unit.mk tests/fuzz/fuzz.mk
+
+setup:
+	tests/setup
+
+e2e: all
+	$(PYTEST) -n $(JOBS) $(PYTEST_ARGS)
+
+JOBS ?= 4
+ROUNDS ?= 20
+
+lint:
+	clang-format --dry-run -Werror $(C_FILES)
+	cppcheck -q --std=c11 --enable=warning,performance,portability \
+		--inline-suppr --error-exitcode=1 -D_GNU_SOURCE -DVERSION='""' \
+		-I. -Ibuild/file main.c http.c http run site store util
+	shellcheck $$(git grep -lE '^#!/bin/(ba)?sh' -- ':!*.py')
+	mandoc -T lint -W warning docs/visitd.8
+
+check: setup
+	@$(MAKE) -s --no-print-directory lint
+	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-check all unit
+	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-check e2e \
+		PYTEST_ARGS='-m "not slow"'
+
+test: setup
+	@$(MAKE) -s --no-print-directory lint
+	@echo "-- gcc"
+	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
+		CFLAGS='-O2 -g' all unit e2e
+	@echo "-- clang"
+	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-clang CC=clang \
+		CFLAGS='-O2 -g' all unit
+	@echo "-- musl, static"
+	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-musl \
+		CC=musl-gcc CFLAGS='-Os -g' LDFLAGS=-static all e2e \
+		PYTEST_ARGS='-m "not slow"'
+	@echo "-- AddressSanitizer and UndefinedBehaviorSanitizer"
+	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-asan CC=gcc \
+		CFLAGS='$(SANITIZE)' all unit e2e
+	@echo "-- valgrind"
+	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
+		CFLAGS='-O2 -g' unit UNIT_RUNNER='valgrind -q --error-exitcode=99 --trace-children=no'
+	@echo "-- fuzz: the seeds"
+	@$(MAKE) -s --no-print-directory fuzz-seeds
+	@echo "-- sabotage"
+	@$(MAKE) -s --no-print-directory sabotage
+
+crash: all
+	VISITD=$(OUT)/visitd $(PYTHON) -B tests/crash/run --rounds $(ROUNDS)
+
+sabotage: all
+	$(PYTHON) -B tests/sabotage/run
+
+bench: all
+	VISITD=$(OUT)/visitd tests/bench/run
+
+bench-quick: all
+	VISITD=$(OUT)/visitd tests/bench/run quick
