@@ -915,7 +915,7 @@ static void do_due(struct worker *w)
 	    (w->pool.has_closed || w->pool.now >= w->pause_until))
 		start_accepting(w);
 	share_listener(w);
-	conn_reuse(&w->pool);
+	conn_end_turn(&w->pool);
 }
 
 static void serve(struct worker *w)

@@ -4,28 +4,33 @@
 #include "util/log.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { TRIM_MIN = 4 << 20 /* bytes of buffers, so that it is worth it */ };
+
 /*
- * A flood of half requests must not leave its memory with the worker: glibc
- * keeps freed blocks below a threshold, and raises that by itself, unless it is
- * set (seen: 32.9 MiB after 34 MiB of bodies, now 0.8). musl gives it back.
+ * A flood must not leave its memory with the worker: one small block that is
+ * kept for reuse at the end of glibc's heap holds all the freed ones below it
+ * (seen: 22 MiB of 35). musl has no such call and gives them back by itself.
  */
+static void give_memory_back(struct conn_pool *pool)
+{
+	if (pool->buffered > pool->peak)
+		pool->peak = pool->buffered;
+	if (pool->peak < TRIM_MIN || pool->buffered > pool->peak / 4)
+		return;
+	pool->peak = pool->buffered;
 #ifdef __GLIBC__
-#include <malloc.h>
-static void give_memory_back(void)
-{
-	mallopt(M_MMAP_THRESHOLD, 16384);
-}
-#else
-static void give_memory_back(void)
-{
-}
+	malloc_trim(0);
 #endif
+}
 
 enum { DRAIN_MAX = 1 << 20 /* bytes that a lingering peer may send */ };
 
@@ -61,7 +66,6 @@ static void list_remove(struct conn_list *list, struct conn *c)
 
 int conn_pool_open(struct conn_pool *pool, size_t size, int epoll)
 {
-	give_memory_back();
 	*pool = (struct conn_pool){.epoll = epoll, .size = size};
 	/* Pages of records that were never used cost nothing; neither does
 	 * this list, which grows as records are first taken. */
@@ -107,11 +111,18 @@ static void free_input(struct conn_pool *pool, struct conn *c)
 	c->input = NULL;
 }
 
+/* The output of a connection has grown or shrunk to `size` bytes. */
+static void reckon_output(struct conn_pool *pool, size_t old, size_t size)
+{
+	pool->buffered += size - old;
+	pool->unsent += size - old;
+}
+
 static void free_output(struct conn_pool *pool, struct conn *c)
 {
 	if (!c->output)
 		return;
-	pool->buffered -= sizeof(*c->output) + c->output->cap;
+	reckon_output(pool, sizeof(*c->output) + c->output->cap, 0);
 	free(c->output);
 	c->output = NULL;
 }
@@ -128,7 +139,7 @@ void conn_close(struct conn_pool *pool, struct conn *c)
 	pool->has_closed = true;
 }
 
-void conn_reuse(struct conn_pool *pool)
+void conn_end_turn(struct conn_pool *pool)
 {
 	struct conn *c;
 
@@ -136,6 +147,7 @@ void conn_reuse(struct conn_pool *pool)
 		list_remove(&pool->dead, c);
 		list_add(&pool->lists[CONN_FREE], c);
 	}
+	give_memory_back(pool);
 }
 
 void conn_move(struct conn_pool *pool, struct conn *c, enum conn_state state)
@@ -180,7 +192,8 @@ struct conn *conn_oldest(const struct conn_pool *pool)
 	struct conn *head = pool->lists[CONN_HEAD].first;
 	struct conn *body = pool->lists[CONN_BODY].first;
 
-	if (!head && !body)
+	/* Half requests do not pay for those who never read. */
+	if ((!head && !body) || pool->unsent > pool->buffered / 2)
 		return pool->lists[CONN_SEND].first;
 	if (!head || !body)
 		return head ? head : body;
@@ -268,7 +281,7 @@ static int keep_output(struct conn_pool *pool, struct conn *c,
 	memcpy(output->bytes + have, bytes, len);
 	output->len = output->cap = have + len;
 	c->output = output;
-	pool->buffered += sizeof(*output) + output->cap - old;
+	reckon_output(pool, old, sizeof(*output) + output->cap);
 	return 0;
 }
 

@@ -74,6 +74,8 @@ struct conn_pool {
 	size_t used;	 /* of them ever used */
 	size_t open;	 /* of them in use now */
 	size_t buffered; /* bytes of all inputs and outputs */
+	size_t unsent;	 /* of them in outputs */
+	size_t peak;	 /* the most of them since memory was given back */
 	bool has_closed; /* one was closed since this was last cleared */
 	int64_t now;	 /* clock_ms() of this turn */
 	struct conn_list lists[CONN_STATES];
@@ -98,9 +100,9 @@ bool conn_is_full(const struct conn_pool *pool);
 /* Closes at once and frees what it owns. */
 void conn_close(struct conn_pool *pool, struct conn *c);
 
-/* The records closed in this turn may be used again: no event of this turn
- * can name them any more. */
-void conn_reuse(struct conn_pool *pool);
+/* The end of a turn: the records closed in it may be used again, since no event
+ * can name them any more, and memory that a flood took is given back. */
+void conn_end_turn(struct conn_pool *pool);
 
 /* Puts a connection into a state, with the deadline of that state. */
 void conn_move(struct conn_pool *pool, struct conn *c, enum conn_state state);
@@ -114,8 +116,8 @@ struct conn *conn_expired(const struct conn_pool *pool);
 /* When a CONN_IDLE connection became idle, by clock_ms(). */
 int64_t conn_idle_since(const struct conn *c);
 
-/* The half request that has waited longest, else the reply that has; or NULL.
- */
+/* Who is to go when too much is buffered: the half request that has waited
+ * longest, or the reply that has, whichever kind holds more; or NULL. */
 struct conn *conn_oldest(const struct conn_pool *pool);
 
 /*

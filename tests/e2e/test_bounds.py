@@ -109,10 +109,12 @@ def heard(crowd):
     return [by_number[number] for number, _ in poll.poll(0)]
 
 
-def settled(server, base):
-    """The memory of the workers when only `base` descriptors are left."""
+def settled(server, base, bound):
+    """The memory of the workers when only `base` descriptors are left, and
+    what the last of their turns gives back is given back: under `bound`."""
     alone(server, base)
-    return memory(server)
+    return wait_for(lambda: memory(server) < bound and memory(server),
+                    what=f"less than {bound / MIB:.1f} MiB")
 
 
 def test_promise_7_ten_thousand_half_requests(store):
@@ -135,11 +137,10 @@ def test_promise_7_ten_thousand_half_requests(store):
             assert server.get("/visits").number == 0
             during = memory(server)
             assert not heard(crowd), "all of them are waited for"
-        after = settled(server, base)
+        after = settled(server, base, before + 2 * TURN)
         served(honest)
     tell("10,000 half requests", before, during, after)
     assert during < before + 2 * TURN + 10_000 * 2048
-    assert after < before + 2 * TURN
     assert slowest < 2
 
 
@@ -171,14 +172,13 @@ def test_promise_7_half_requests_of_more_than_32_mib(store):
             youngest = crowd.sockets[-1]
             youngest.sendall(b"b" * (65536 - size))
             assert youngest.recv(12) == b"HTTP/1.1 200"
-        after = settled(server, base)
+        after = settled(server, base, before + TURN)
         served(honest)
         assert server.visit() == 2
     tell(f"half requests of {size * count / MIB:.0f} MiB, of which "
          f"{len(waiting)} wait and {len(refused)} got 503",
          before, during, after)
     assert during < before + BUFFERED_MAX + 2 * TURN
-    assert after < before + TURN
 
 
 def deaf(crowd):
@@ -231,12 +231,11 @@ def test_promise_7_clients_that_pipeline_and_never_read(store):
                     served(honest)
             during = memory(server)
             assert server.visit() == counted + 1
-        after = settled(server, base)
+        after = settled(server, base, before + TURN)
         served(honest)
     tell(f"20 clients that never read, {counted} visits", before, during,
          after)
     assert during < before + TURN + 20 * 4 * 65536
-    assert after < before + TURN
 
 
 def closed(crowd):
@@ -259,7 +258,8 @@ def test_promise_7_more_unread_answers_than_32_mib(store):
         # Its answer has about as many bytes as the server reckons with.
         requests = render("OPTIONS", "/") * 500
         with Crowd(server) as crowd:
-            for i in range(1000):
+            # How many it takes depends on what the kernel keeps of each.
+            for i in range(4000):
                 each = deaf(crowd)
                 with contextlib.suppress(BlockingIOError):
                     while True:
@@ -267,19 +267,21 @@ def test_promise_7_more_unread_answers_than_32_mib(store):
                 if i % 20 == 0:
                     served(honest)
                     during = max(during, memory(server))
+                    if closed(crowd)[0] >= 20:
+                        break
             for _ in range(50):
                 served(honest)
             during = max(during, memory(server))
-            gone, last = wait_for(lambda: closed(crowd)[0] and closed(crowd),
-                                  what="the bound to be reached")
-            assert last < 500, "the longest stuck go first"
-            assert gone < 800
-        after = settled(server, base)
+            count = len(crowd.sockets)
+            gone, last = closed(crowd)
+            assert gone >= 20, "the bound is reached"
+            assert last < count / 2, "the longest stuck go first"
+            assert gone < count / 2
+        after = settled(server, base, before + TURN)
         served(honest)
-    tell(f"1000 clients that never read, of which {gone} were closed",
+    tell(f"{count} clients that never read, of which {gone} were closed",
          before, during, after)
     assert during < before + BUFFERED_MAX + 2 * TURN
-    assert after < before + TURN
 
 
 def blocked_cpu(server, honest):
@@ -374,6 +376,5 @@ def test_promise_7_connections_that_come_and_go_leave_nothing(store):
             with Client(server.port) as client:
                 client.send(data)
         served(honest)
-        after = settled(server, base)
+        after = settled(server, base, before + MIB)
     tell("20,000 short connections", before, before, after)
-    assert after < before + MIB

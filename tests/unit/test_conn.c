@@ -133,7 +133,7 @@ static void test_reuse(void **state)
 	assert_int_equal(c[2]->state, CONN_FREE);
 	assert_true(conn_is_full(&pool));
 	assert_null(open_one(4));
-	conn_reuse(&pool);
+	conn_end_turn(&pool);
 	assert_false(conn_is_full(&pool));
 	struct conn *again = open_one(4);
 	assert_ptr_equal(again, c[2]);
@@ -221,6 +221,28 @@ static void test_oldest(void **state)
 	pool.now += 10;
 	conn_move(&pool, b, CONN_BODY);
 	assert_ptr_equal(conn_oldest(&pool), c);
+}
+
+/* Half requests do not pay for those who never read, nor the other way. */
+static void test_oldest_of_the_larger_kind(void **state)
+{
+	enum { LEN = 1 << 20 };
+	struct conn *half = open_one(0), *deaf = open_one(1);
+	struct progress progress = {.head = 1};
+	char *bytes = test_calloc(1, LEN);
+
+	(void)state;
+	conn_move(&pool, half, CONN_BODY);
+	conn_move(&pool, deaf, CONN_SEND);
+	assert_int_equal(conn_keep(&pool, half, bytes, 1000, &progress), 0);
+	assert_ptr_equal(conn_oldest(&pool), half);
+	assert_int_equal(conn_send(&pool, deaf, bytes, LEN), 0);
+	assert_true(pool.unsent > LEN / 2 && pool.unsent < pool.buffered);
+	assert_ptr_equal(conn_oldest(&pool), deaf);
+	conn_close(&pool, deaf);
+	assert_int_equal(pool.unsent, 0);
+	assert_ptr_equal(conn_oldest(&pool), half);
+	test_free(bytes);
 }
 
 static void test_input(void **state)
@@ -417,7 +439,7 @@ static void test_random_moves(void **state)
 
 		pool.now += (int64_t)(random_next(&seed) % 100);
 		if (!c[k]) {
-			conn_reuse(&pool);
+			conn_end_turn(&pool);
 			if (peers[k] >= 0)
 				close(peers[k]);
 			c[k] = open_one((int)k);
@@ -449,12 +471,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(test_lists),	   TEST(test_reuse),
-		TEST(test_deadlines),	   TEST(test_first_deadline),
-		TEST(test_oldest),	   TEST(test_input),
-		TEST(test_output),	   TEST(test_peer_is_gone),
-		TEST(test_linger),	   TEST(test_linger_is_bounded),
-		TEST(test_finish_at_once), TEST(test_register),
+		TEST(test_lists),
+		TEST(test_reuse),
+		TEST(test_deadlines),
+		TEST(test_first_deadline),
+		TEST(test_oldest),
+		TEST(test_oldest_of_the_larger_kind),
+		TEST(test_input),
+		TEST(test_output),
+		TEST(test_peer_is_gone),
+		TEST(test_linger),
+		TEST(test_linger_is_bounded),
+		TEST(test_finish_at_once),
+		TEST(test_register),
 		TEST(test_random_moves),
 	};
 
