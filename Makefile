@@ -12,7 +12,7 @@ VERSION := $(shell cat VERSION)
 
 # What a store is made of. To add one: a row here, and its calls (store.h).
 STORE_SRC_file := store/file.c store/disk.c store/failure.c store/history.c \
-	store/item.c store/items.c store/lines.c
+	store/item.c store/items.c store/lines.c store/name.c
 STORE_SRC := $(STORE_SRC_$(STORE))
 ifeq ($(STORE_SRC),)
 $(error STORE=$(STORE): there is no such store; it takes one of: file)

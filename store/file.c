@@ -367,6 +367,23 @@ int store_set(struct slice counter, int64_t value)
 	return status ? status : sync_visits(true);
 }
 
+int store_drop(struct slice counter)
+{
+	fail("no counter \"%.*s\"", (int)counter.n, counter.p);
+	return 404;
+}
+
+int store_each(void (*each)(struct slice counter, int64_t total, void *context),
+	       void *context)
+{
+	struct tally home = {.counter = SLICE(STORE_HOME)};
+	int status = add_home(&home);
+
+	if (!status)
+		each(home.counter, home.total, context);
+	return status;
+}
+
 /* Whether a missing file could be made. */
 static int check_folder(void)
 {

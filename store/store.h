@@ -16,6 +16,7 @@
 #include "util/settings.h"
 #include "util/slice.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,13 +26,24 @@ extern const char store_name[];
 /* The counter of the page itself. */
 #define STORE_HOME "homepage"
 
+/*
+ * What is wrong with the name of a counter, as a phrase; NULL: nothing. A name
+ * has 1 to 100 bytes of A-Z a-z 0-9 . _ ~ - in segments separated by single
+ * slashes, none of them empty, "." or "..". Stores are given no other, and take
+ * none from their files.
+ */
+enum { STORE_NAME_MAX = 100 /* bytes */ };
+const char *store_name_fault(struct slice name);
+
 /* The visits of one counter in one turn. */
 struct tally {
 	struct slice counter;
 	int64_t n;     /* how many; 0 only reads, and creates nothing */
 	int64_t total; /* out: after them */
 	int64_t today; /* out: how many of the total since midnight */
-	int status;    /* out: 0, or the HTTP status its visitors get */
+	bool is_new; /* out: it had no total before this call (home always has)
+		      */
+	int status;  /* out: 0, or the HTTP status its visitors get */
 	const char
 		*error; /* out: with a status, why; valid until the next call */
 };
@@ -56,8 +68,27 @@ void store_close(void);
  */
 void store_add(struct tally *tallies, size_t len);
 
-/* Sets a total, 0 <= value. Gives 0 or an HTTP status, with store_error(). */
+/*
+ * Sets a total, 0 <= value, of a counter that there may not be yet. Today's
+ * visits stay what they are. Gives 0 or an HTTP status, with store_error():
+ * 503, or 507 no room for a new counter.
+ */
 int store_set(struct slice counter, int64_t value);
+
+/*
+ * Forgets a counter, but for the home counter: the next visit there is the
+ * first. Gives 0, 404 or 503, with store_error().
+ */
+int store_drop(struct slice counter);
+
+/*
+ * Calls `each` for every counter with its total, the home counter (if it was
+ * ever counted) first. It may take its time: nothing is locked meanwhile, and
+ * the slice is valid during the call. Gives 0, or 503 with store_error(), also
+ * when some were told already.
+ */
+int store_each(void (*each)(struct slice counter, int64_t total, void *context),
+	       void *context);
 
 /* An item of POST /items. */
 enum {

@@ -1,0 +1,41 @@
+/* The names of counters: one rule for every store and for the site. */
+#include "store/store.h"
+
+static bool is_name_byte(char c)
+{
+	char lower = ascii_lower(c);
+
+	return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') ||
+	       c == '.' || c == '_' || c == '~' || c == '-' || c == '/';
+}
+
+/* "", "." and "..": a browser would resolve the last two by itself. */
+static bool is_bad_segment(struct slice segment)
+{
+	return segment.n == 0 || slice_equal(segment, SLICE(".")) ||
+	       slice_equal(segment, SLICE(".."));
+}
+
+const char *store_name_fault(struct slice name)
+{
+	if (name.n == 0)
+		return "the name is empty";
+	if (name.n > STORE_NAME_MAX)
+		return "the name is over 100 bytes";
+	for (size_t i = 0; i < name.n; i++)
+		if (!is_name_byte(name.p[i]))
+			return "a name has only A-Z a-z 0-9 . _ ~ - and /";
+	for (;;) {
+		const char *slash = memchr(name.p, '/', name.n);
+		size_t n = slash ? (size_t)(slash - name.p) : name.n;
+
+		if (is_bad_segment((struct slice){name.p, n}))
+			return "a segment of the name is empty, \".\" or "
+			       "\"..\"";
+		if (!slash)
+			return NULL;
+		name = slice_after(name, n + 1);
+		if (name.n == 0)
+			return "the name ends in /";
+	}
+}
