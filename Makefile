@@ -11,8 +11,9 @@ PYTHON ?= /usr/bin/python3
 VERSION := $(shell cat VERSION)
 
 # What a store is made of. To add one: a row here, and its calls (store.h).
-STORE_SRC_file := store/file.c store/disk.c store/failure.c store/history.c \
-	store/item.c store/items.c store/lines.c store/name.c
+STORE_SRC_file := store/file.c store/counters.c store/disk.c store/failure.c \
+	store/history.c store/index.c store/item.c store/items.c store/lines.c \
+	store/name.c store/row.c store/table.c
 STORE_SRC := $(STORE_SRC_$(STORE))
 ifeq ($(STORE_SRC),)
 $(error STORE=$(STORE): there is no such store; it takes one of: file)

@@ -69,6 +69,7 @@ int disk_open(struct disk_file *file, bool create)
 	}
 	file->fd = fd;
 	file->fresh = true;
+	file->opened++;
 	return 0;
 }
 
@@ -242,29 +243,76 @@ int disk_sync(struct disk_file *file)
 	return 0;
 }
 
-int disk_replace(struct disk_file *file, const char *text, size_t len)
+off_t disk_size(const struct disk_file *file)
 {
-	char path[PATH_MAX];
-	struct disk_file fresh = {.path = path, .fd = -1};
-	int error;
+	return lseek(file->fd, 0, SEEK_END);
+}
 
-	if (snprintf(path, sizeof(path), "%s.new", file->path) >=
-	    (int)sizeof(path)) {
+static void keep_owner(const struct disk_file *file, int fresh)
+{
+	struct stat st;
+
+	if (stat(file->path, &st) < 0)
+		return;
+	/* Whom a host's user has let read it may go on to. */
+	if (fchmod(fresh, st.st_mode & 07777) < 0 ||
+	    fchown(fresh, st.st_uid, st.st_gid) < 0)
+		return;
+}
+
+int disk_new(const struct disk_file *file, struct disk_file *fresh, char *path)
+{
+	*fresh = (struct disk_file){.path = path, .fd = -1};
+	if (snprintf(path, PATH_MAX, "%s.new", file->path) >= PATH_MAX) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
 	unlink(path); /* what a crash may have left */
-	if (disk_open(&fresh, true) < 0)
+	if (disk_open(fresh, true) < 0)
 		return -1;
-	if (disk_write(&fresh, text, len, 0) < 0 || fsync(fresh.fd) < 0 ||
-	    rename(path, file->path) < 0) {
-		error = errno;
-		disk_close(&fresh);
-		unlink(path);
-		errno = error;
+	keep_owner(file, fresh->fd);
+	if (flock(fresh->fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	disk_discard(fresh);
+	return -1;
+}
+
+void disk_discard(struct disk_file *fresh)
+{
+	int error = errno;
+
+	disk_close(fresh);
+	unlink(fresh->path);
+	errno = error;
+}
+
+int disk_put(struct disk_file *file, struct disk_file *fresh)
+{
+	if (fsync(fresh->fd) < 0 || rename(fresh->path, file->path) < 0) {
+		disk_discard(fresh);
 		return -1;
 	}
-	disk_close(&fresh);
+	disk_close(file);
+	file->fd = fresh->fd;
+	file->identity = fresh->identity;
+	file->fresh = true;
+	file->opened++;
+	return 0;
+}
+
+int disk_replace(struct disk_file *file, const char *text, size_t len)
+{
+	char path[PATH_MAX];
+	struct disk_file fresh;
+
+	if (disk_new(file, &fresh, path) < 0)
+		return -1;
+	if (disk_write(&fresh, text, len, 0) < 0) {
+		disk_discard(&fresh);
+		return -1;
+	}
+	if (disk_put(file, &fresh) < 0)
+		return -1;
 	disk_close(file);
 	return 0;
 }

@@ -13,8 +13,10 @@
 
 struct disk_file {
 	const char *path;
-	int fd;	    /* -1: not open */
-	bool fresh; /* not yet synced together with its folder */
+	int fd;		 /* -1: not open */
+	bool fresh;	 /* not yet synced together with its folder */
+	unsigned opened; /* how often it was: what is known of another opening
+			  * may be about another file */
 	struct disk_identity {
 		uint64_t inode;
 		uint32_t major, minor; /* of the device */
@@ -52,12 +54,27 @@ ssize_t disk_read(const struct disk_file *file, char *buf, size_t len,
 /* Brings what was written to disk; a fresh file with its folder. */
 int disk_sync(struct disk_file *file);
 
+/* Bytes of the open file. (Not by stat: see disk.c.) */
+off_t disk_size(const struct disk_file *file);
+
 /*
- * Puts `len` bytes in the place of the file: a new file, synced and renamed
- * over it. The open descriptor, if any, is closed; the file is to be opened
- * again, and disk_sync then brings the rename to disk. After -1 the old file
- * is in its place.
+ * A new, empty, locked file that may take the place of `file`, with its mode
+ * and, if possible, its owner. Its name goes to `path`, of PATH_MAX bytes,
+ * which must outlive it.
  */
+int disk_new(const struct disk_file *file, struct disk_file *fresh, char *path);
+
+/*
+ * Puts it there: syncs it and renames it. `file` is then open as what `fresh`
+ * was, with its lock; disk_sync brings the rename to disk. After -1 the old
+ * file is in its place, and the new one is gone.
+ */
+int disk_put(struct disk_file *file, struct disk_file *fresh);
+
+/* Gives a new file up. Keeps errno. */
+void disk_discard(struct disk_file *fresh);
+
+/* Puts `len` bytes in the place of the file, which is then closed. */
 int disk_replace(struct disk_file *file, const char *text, size_t len);
 
 #endif

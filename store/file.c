@@ -25,6 +25,7 @@
  */
 #include "store/store.h"
 
+#include "store/counters.h"
 #include "store/disk.h"
 #include "store/failure.h"
 #include "store/history.h"
@@ -64,8 +65,6 @@ static struct {
 	bool lock_is_late; /* the last wait for the lock was in vain */
 	bool unsynced;	   /* SYNC=everysec: a visit is not on disk yet */
 	int64_t synced_at; /* and this is when it last was */
-	bool garbage;	   /* the last failure: a file is not understood */
-	bool full;	   /* the last failure: of one counter, not the store */
 } store;
 
 /* What stands in `visits`. */
@@ -141,15 +140,12 @@ static bool read_number(struct text *text)
 /* A few bytes of what is there, for the operator. */
 static int fail_text(const struct text *text)
 {
-	int status =
-		fail("%s is not understood: it holds \"%.*s\"%s, and "
-		     "should hold one number from 0 to "
-		     "9223372036854775807",
-		     store.visits.path, text->len < 32 ? (int)text->len : 32,
-		     text->bytes, text->len > 32 ? " ..." : "");
-
-	store.garbage = true;
-	return status;
+	return fail_garbage("%s is not understood: it holds \"%.*s\"%s, and "
+			    "should hold one number from 0 to "
+			    "9223372036854775807",
+			    store.visits.path,
+			    text->len < 32 ? (int)text->len : 32, text->bytes,
+			    text->len > 32 ? " ..." : "");
 }
 
 /* Under the lock. An empty file has len 0 and counts as zero. */
@@ -185,10 +181,10 @@ static struct timespec changed_at(void)
  * lock released and without making the file that an editor is about to. One
  * edit after another may be met at that moment: each gets its time.
  */
-static int lock_and_read(struct text *text, bool create)
+static int lock_and_read(struct text *text, bool create, int64_t until)
 {
 	const struct timespec moment = {.tv_nsec = 1000000};
-	int64_t until = deadline(), again_until = clock_ms() + AGAIN_MS;
+	int64_t again_until = clock_ms() + AGAIN_MS;
 	struct timespec changed = {0, 0};
 
 	for (;;) {
@@ -267,23 +263,16 @@ static int open_day(bool counting, int64_t total)
 		return 0;
 	if (errno != EBADMSG)
 		return fail("cannot use %s:", store.history_path);
-	int status = fail("%s is not understood: its last line should be a "
-			  "date and a number, such as 2026-11-20 41",
-			  store.history_path);
-
-	store.garbage = true;
-	return status;
+	return fail_garbage("%s is not understood: its last line should be a "
+			    "date and a number, such as 2026-11-20 41",
+			    store.history_path);
 }
 
 /* Under the lock: counts t->n visits, or only reads. */
 static int count(struct tally *t, const struct text *text)
 {
-	if (t->n > INT64_MAX - text->total) {
-		int status = fail("counter is full");
-
-		store.full = true;
-		return status;
-	}
+	if (t->n > INT64_MAX - text->total)
+		return fail_own("counter is full");
 	int status = open_day(t->n > 0, text->total);
 	if (status)
 		return status;
@@ -292,12 +281,11 @@ static int count(struct tally *t, const struct text *text)
 	return t->n > 0 ? write_visits(text, t->total) : 0;
 }
 
-static int add_home(struct tally *t)
+static int add_home(struct tally *t, int64_t until)
 {
 	struct text text;
+	int status = lock_and_read(&text, t->n > 0, until);
 
-	store.full = false;
-	int status = lock_and_read(&text, t->n > 0);
 	if (!status) {
 		status = count(t, &text);
 		unlock_visits();
@@ -314,20 +302,24 @@ static bool is_home(struct slice counter)
 
 void store_add(struct tally *tallies, size_t len)
 {
+	static char error[PATH_MAX + 512]; /* of the home counter */
+	int64_t until = deadline();
+
 	for (size_t i = 0; i < len; i++) {
 		struct tally *t = &tallies[i];
 
 		t->total = t->today = 0;
-		if (is_home(t->counter)) {
-			t->status = add_home(t);
-			t->error = store.full ? failure_reason()
-					      : failure_answer();
-			failure_tell(t->status);
-		} else {
-			t->status = 404;
-			t->error = "no such counter";
+		t->is_new = false;
+		if (!is_home(t->counter))
+			continue;
+		t->status = add_home(t, until);
+		failure_tell(FAILURE_HOME, t->status);
+		if (t->status) {
+			snprintf(error, sizeof(error), "%s", failure_answer());
+			t->error = error;
 		}
 	}
+	counters_add(tallies, len, until);
 }
 
 /* Under the lock. */
@@ -355,11 +347,9 @@ int store_set(struct slice counter, int64_t value)
 {
 	struct text text;
 
-	if (!is_home(counter)) {
-		fail("no counter \"%.*s\"", (int)counter.n, counter.p);
-		return 404;
-	}
-	int status = lock_and_read(&text, true);
+	if (!is_home(counter))
+		return counters_set(counter, value, deadline());
+	int status = lock_and_read(&text, true, deadline());
 	if (status)
 		return status;
 	status = set_home(&text, value);
@@ -369,19 +359,19 @@ int store_set(struct slice counter, int64_t value)
 
 int store_drop(struct slice counter)
 {
-	fail("no counter \"%.*s\"", (int)counter.n, counter.p);
-	return 404;
+	return counters_drop(counter, deadline());
 }
 
 int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 	       void *context)
 {
 	struct tally home = {.counter = SLICE(STORE_HOME)};
-	int status = add_home(&home);
+	int status = add_home(&home, deadline());
 
-	if (!status)
-		each(home.counter, home.total, context);
-	return status;
+	if (status)
+		return status;
+	each(home.counter, home.total, context);
+	return counters_each(each, context, deadline());
 }
 
 /* Whether a missing file could be made. */
@@ -412,7 +402,7 @@ static int check_writable(void)
 static int look(bool probe)
 {
 	struct text text;
-	int status = lock_and_read(&text, probe);
+	int status = lock_and_read(&text, probe, deadline());
 
 	if (status)
 		return status;
@@ -432,10 +422,15 @@ static int look(bool probe)
 int store_ping(void)
 {
 	int status = look(true);
+	bool is_late;
 
 	if (!status)
 		status = sync_visits(true);
-	failure_tell(status);
+	failure_tell(FAILURE_HOME, status);
+	if (status)
+		return status;
+	status = counters_look(deadline(), &is_late);
+	failure_tell(FAILURE_COUNTERS, status);
 	return status;
 }
 
@@ -449,6 +444,8 @@ static int sync_all(void)
 		log_error("cannot sync %s:", store.history_path);
 	else if (items_sync() < 0)
 		log_error("cannot sync the items:");
+	else if (counters_sync() != 0)
+		log_error("%s", failure_reason());
 	else
 		return 0;
 	return -1;
@@ -458,7 +455,7 @@ int store_tick(void)
 {
 	int64_t now = clock_ms();
 
-	if (!store.unsynced && !items_is_unsynced())
+	if (!store.unsynced && !items_is_unsynced() && !counters_is_unsynced())
 		return -1;
 	if (now - store.synced_at < SYNC_EVERY)
 		return (int)(store.synced_at + SYNC_EVERY - now);
@@ -489,7 +486,8 @@ static int set_paths(void)
 					  s->visits_file)
 			       : snprintf(store.visits_path, PATH_MAX,
 					  "%s/visits", s->data_dir);
-	if (n >= PATH_MAX - 8 || m >= PATH_MAX - 8 || items_open(s) < 0)
+	if (n >= PATH_MAX - 8 || m >= PATH_MAX - 8 || items_open(s) < 0 ||
+	    counters_open(s) < 0)
 		return fail("DATA_DIR=%.64s...: this path is too long",
 			    s->data_dir);
 	return 0;
@@ -504,15 +502,20 @@ int store_open(const struct settings *settings)
 		(struct disk_file){.path = store.history_path, .fd = -1};
 	if (set_paths() || make_folder(settings->data_dir))
 		return EXIT_SYSTEM;
-	if (look(false) == 0 || store.lock_is_late)
+	int status = look(false);
+	bool is_late = store.lock_is_late;
+	if (!status)
+		status = counters_look(deadline(), &is_late);
+	if (!status || is_late)
 		return 0;
-	return store.garbage ? EXIT_DATA : EXIT_SYSTEM;
+	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
 }
 
 void store_close(void)
 {
 	sync_all();
 	items_close();
+	counters_close();
 	disk_close(&store.visits);
 	disk_close(&store.history.file);
 }

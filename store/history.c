@@ -12,15 +12,6 @@ enum {
 	TAIL_SIZE = 4096, /* read to find the last line */
 };
 
-static void know_today(struct history *history, time_t now)
-{
-	if (now >= history->today_from && now < history->today_until)
-		return;
-	date_write_day(history->today, now);
-	history->today_from = now;
-	history->today_until = date_day_end(now);
-}
-
 /* Whether the file is still what was read last. */
 static bool is_unchanged(const struct history *history)
 {
@@ -40,28 +31,14 @@ static int remember_seen(struct history *history)
 	return fstat(history->file.fd, &history->seen);
 }
 
-static bool read_date(const char *p)
-{
-	static const char form[] = "0000-00-00";
-
-	for (int i = 0; i < DATE_DAY_SIZE; i++) {
-		bool digit = p[i] >= '0' && p[i] <= '9';
-
-		if (form[i] == '0' ? !digit : p[i] != '-')
-			return false;
-	}
-	int month = (p[5] - '0') * 10 + p[6] - '0';
-	int day = (p[8] - '0') * 10 + p[9] - '0';
-	return month >= 1 && month <= 12 && day >= 1 && day <= 31;
-}
-
 /* "2026-11-20 41"; a base below zero is what `set` may leave. */
 static int read_line(struct history *history, struct slice line)
 {
 	struct slice number = {line.p + DATE_DAY_SIZE + 1, 0};
+	int64_t day;
 	bool negative;
 
-	if (line.n < DATE_DAY_SIZE + 2 || !read_date(line.p) ||
+	if (line.n < DATE_DAY_SIZE + 2 || !date_read_day(line.p, &day) ||
 	    line.p[DATE_DAY_SIZE] != ' ') {
 		errno = EBADMSG;
 		return -1;
@@ -149,7 +126,7 @@ static int refresh(struct history *history, bool counting)
 static bool has_today(const struct history *history)
 {
 	return history->has_last &&
-	       memcmp(history->last, history->today, DATE_DAY_SIZE) >= 0;
+	       memcmp(history->last, history->today.text, DATE_DAY_SIZE) >= 0;
 }
 
 static size_t write_line(char *line, const char *day, int64_t base)
@@ -170,7 +147,7 @@ static size_t write_line(char *line, const char *day, int64_t base)
 static int append_today(struct history *history, int64_t total)
 {
 	char line[LINE_MAX_SIZE];
-	size_t n = write_line(line, history->today, total);
+	size_t n = write_line(line, history->today.text, total);
 	off_t at = history->seen.st_size;
 
 	if (disk_write(&history->file, line, n, at) < 0) {
@@ -186,14 +163,14 @@ static int append_today(struct history *history, int64_t total)
 	history->has_last = true;
 	history->base = total;
 	history->last_at = at;
-	memcpy(history->last, history->today, DATE_DAY_SIZE);
+	memcpy(history->last, history->today.text, DATE_DAY_SIZE);
 	return remember_seen(history);
 }
 
 int history_open_day(struct history *history, time_t now, bool counting,
 		     int64_t total)
 {
-	know_today(history, now);
+	date_know_day(&history->today, now);
 	if (refresh(history, counting) < 0)
 		return -1;
 	if (!counting || has_today(history))

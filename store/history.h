@@ -25,15 +25,14 @@
 
 struct history {
 	struct disk_file file;
-	struct stat seen;	   /* of the file when it was last read */
-	bool torn;		   /* a tail is to be cut off, when counting */
-	bool unsynced;		   /* a line that may not be on disk yet */
-	bool has_last;		   /* there is a last line: */
-	char last[DATE_DAY_SIZE];  /* its day, */
-	int64_t base;		   /* the total when that day began, */
-	off_t last_at;		   /* and where it stands */
-	char today[DATE_DAY_SIZE]; /* the local date */
-	time_t today_from, today_until; /* the time for which it is known */
+	struct stat seen;	  /* of the file when it was last read */
+	bool torn;		  /* a tail is to be cut off, when counting */
+	bool unsynced;		  /* a line that may not be on disk yet */
+	bool has_last;		  /* there is a last line: */
+	char last[DATE_DAY_SIZE]; /* its day, */
+	int64_t base;		  /* the total when that day began, */
+	off_t last_at;		  /* and where it stands */
+	struct date_day today;
 };
 
 /*

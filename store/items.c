@@ -83,7 +83,7 @@ int store_item_create(struct slice name, struct slice description, int64_t *id)
 
 	items.line[len++] = '\n';
 	int status = append(len);
-	failure_tell(status == 507 ? 0 : status);
+	failure_tell(FAILURE_ITEMS, status == 507 ? 0 : status);
 	if (!status)
 		*id = (int64_t)items.lines.len;
 	return status;
@@ -160,6 +160,6 @@ void store_items_get(struct item *wanted, size_t len)
 		else
 			get(&wanted[i], items.read[i]);
 		if (wanted[i].status != 404)
-			failure_tell(wanted[i].status);
+			failure_tell(FAILURE_ITEMS, wanted[i].status);
 	}
 }

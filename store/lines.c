@@ -121,11 +121,11 @@ static int append(struct lines *lines, const char *line, size_t len, size_t max)
 int lines_append(struct lines *lines, const char *line, size_t len, size_t max,
 		 int64_t deadline)
 {
-	struct disk_identity before = lines->file.identity;
+	unsigned before = lines->file.opened;
 
 	if (disk_lock(&lines->file, true, deadline) < 0)
 		return -1;
-	if (memcmp(&before, &lines->file.identity, sizeof(before)) != 0)
+	if (lines->file.opened != before)
 		forget(lines);
 	int done = append(lines, line, len, max);
 	disk_unlock(&lines->file);

@@ -154,6 +154,67 @@ time_t date_day_end(time_t when)
 	return end > when ? end : when + 1;
 }
 
+void date_know_day(struct date_day *day, time_t now)
+{
+	if (now >= day->from && now < day->until)
+		return;
+	date_write_day(day->text, now);
+	date_read_day(day->text, &day->number);
+	day->from = now;
+	day->until = date_day_end(now);
+}
+
+static bool is_leap(int year)
+{
+	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+static int month_length(int year, int month)
+{
+	if (month == 2)
+		return is_leap(year) ? 29 : 28;
+	return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
+}
+
+/* Hinnant's days_from_civil: years begin on 1 March. */
+static int64_t day_number(int year, int month, int day)
+{
+	int64_t y = month <= 2 ? year - 1 : year;
+	int64_t era = (y >= 0 ? y : y - 399) / 400;
+	int64_t yoe = y - era * 400;
+	int64_t doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+
+	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+}
+
+static int digits(const char *p, int n)
+{
+	int value = 0;
+
+	for (; n > 0; n--)
+		value = value * 10 + (*p++ - '0');
+	return value;
+}
+
+bool date_read_day(const char *text, int64_t *number)
+{
+	static const char form[] = "0000-00-00";
+
+	for (int i = 0; i < DATE_DAY_SIZE; i++) {
+		bool digit = text[i] >= '0' && text[i] <= '9';
+
+		if (form[i] == '0' ? !digit : text[i] != '-')
+			return false;
+	}
+	int year = digits(text, 4);
+	int month = digits(text + 5, 2), day = digits(text + 8, 2);
+	if (month < 1 || month > 12 || day < 1 ||
+	    day > month_length(year, month))
+		return false;
+	*number = day_number(year, month, day);
+	return true;
+}
+
 /* std offset [dst [offset] [,rule]] of POSIX.1-2008, 8.3, loosely: a name of
  * three letters or more or <quoted>, then an offset that starts with a digit.
  */

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 
 enum {
@@ -34,6 +35,19 @@ void date_write_day(char *out, time_t when);
  * before, date_write_day gives another day.
  */
 time_t date_day_end(time_t when);
+
+/* A local day, and the time in which it is today. Zeroed, it is not known. */
+struct date_day {
+	char text[DATE_DAY_SIZE];
+	int64_t number; /* of the day: tomorrow's is one more */
+	time_t from, until;
+};
+
+/* Makes it the day of `now`; the zone is asked once a day. */
+void date_know_day(struct date_day *day, time_t now);
+
+/* Reads 1994-11-06 into the number of that day. False: it is no date. */
+bool date_read_day(const char *text, int64_t *number);
 
 /*
  * Whether the C library can load the zone that TZ names: unset, a file of the

@@ -40,6 +40,8 @@ static const struct setting table[] = {
 	 "when the kernel likes"},
 	{"STORE_TIMEOUT", NUMBER, AT(store_timeout), "1000", NULL, 1, 600000,
 	 NULL, "milliseconds for one store call"},
+	{"MAX_COUNTERS", NUMBER, AT(max_counters), "100000", NULL, 0, 100000000,
+	 NULL, "counters with names that there can be"},
 	{"MAX_ITEMS", NUMBER, AT(max_items), "100000", NULL, 0, 100000000, NULL,
 	 "items that can be created"},
 	{"MAX_CONNECTIONS", NUMBER, AT(max_connections), "10000", NULL, 1,

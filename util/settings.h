@@ -21,6 +21,7 @@ struct settings {
 	const char *visits_file; /* NULL: data_dir/visits */
 	int sync;		 /* enum sync_mode */
 	int store_timeout;	 /* milliseconds */
+	int max_counters;
 	int max_items;
 	int max_connections; /* of one worker */
 	int access_log;	     /* 0 or 1 */

@@ -844,11 +844,11 @@ static void test_history_overflow(void **state)
 	assert_counted(1, 1);
 }
 
-static void test_set_unknown(void **state)
+static void test_drop_unknown(void **state)
 {
 	(void)state;
 	open_with("41\n");
-	assert_int_equal(store_set(SLICE("a"), 5), 404);
+	assert_int_equal(store_drop(SLICE("a")), 404);
 	assert_non_null(strstr(store_error(), "a"));
 	assert_file(visits, "41\n");
 }
@@ -942,7 +942,7 @@ int main(void)
 		TEST(test_history_of_another),
 		TEST(test_set_moves_base),
 		TEST(test_history_overflow),
-		TEST(test_set_unknown),
+		TEST(test_drop_unknown),
 		TEST(test_tick),
 		TEST(test_tick_without_file),
 		TEST(test_error_is_a_phrase),
