@@ -24,6 +24,6 @@ unit: $(UNIT_BIN)
 $(UNIT_BIN): $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(OUT)/tests/unit/unit.o \
 		$(filter-out $(OUT)/main.o,$(OBJ)) tests/unit/unit.mk
 	$(CC) $(CFLAGS) $(LDFLAGS) $(UNIT_WRAP_$*:%=-Wl,--wrap=%) -o $@ \
-		$(filter %.o,$^) $(LDLIBS) -lcmocka
+		$(filter %.o,$^) $(STORE_LIBS) $(LDLIBS) -lcmocka
 
 -include $(UNIT_TESTS:%=$(OUT)/tests/unit/%.d) $(OUT)/tests/unit/unit.d
