@@ -17,10 +17,14 @@ STORE_SRC_file := store/file.c store/counters.c store/disk.c store/failure.c \
 STORE_SRC_redis := store/redis.c store/failure.c store/item.c store/name.c \
 	store/net.c store/pipeline.c store/resolver.c store/resp.c
 STORE_LIBS_redis := -lhiredis
+STORE_SRC_postgres := store/postgres.c store/failure.c store/index.c \
+	store/item.c store/name.c store/net.c store/pq.c store/resolver.c
+STORE_CFLAGS_postgres = -I$(shell pg_config --includedir)
+STORE_LIBS_postgres := -lpq
 STORE_SRC := $(STORE_SRC_$(STORE))
 STORE_LIBS := $(STORE_LIBS_$(STORE))
 ifeq ($(STORE_SRC),)
-$(error STORE=$(STORE): there is no such store; it takes one of: file redis)
+$(error STORE=$(STORE): there is no such store; it takes one of: file redis postgres)
 endif
 
 SRC := main.c http.c $(wildcard http/*.c run/*.c site/*.c util/*.c) $(STORE_SRC)
@@ -43,7 +47,7 @@ $(OUT)/visitd: $(OBJ)
 
 $(OUT)/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
-	$(CC) $(VISITD_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(CC) $(VISITD_CFLAGS) $(STORE_CFLAGS_$(STORE)) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # A file as the bytes of a char array.
 $(OUT)/%.inc: %

@@ -25,8 +25,11 @@ struct settings {
 	int redis_port;
 	const char *redis_password; /* NULL: none */
 	int redis_db;
-	int redis_allow_eviction; /* 0 or 1 */
-	int store_timeout;	  /* milliseconds */
+	int redis_allow_eviction;			       /* 0 or 1 */
+	const char *db_host, *db_name, *db_user, *db_password; /* or NULL */
+	int db_port;					       /* 0: none */
+	int cache_ttl;					       /* seconds */
+	int store_timeout; /* milliseconds */
 	int max_counters;
 	int max_items;
 	int max_connections; /* of one worker */

@@ -1,0 +1,795 @@
+/*
+ * The PostgreSQL store: the row of a counter in `visit_counter`, what its total
+ * was when a day began in `visit_history`, and `items`.
+ *
+ * 1. A turn is one statement: it adds to all counters, in the order of their
+ *    names, so that two workers cannot wait for each other, and reads others.
+ * 2. A turn with names that this process has not added to today takes a lock
+ *    first, in the same transaction, so that MAX_COUNTERS is exact; it also
+ *    drops the history that nobody asks for any more.
+ * 3. A table is made when it is first missed, so a dropped one heals, and one
+ *    made by hand is used as it is, if it fits. Reads create nothing.
+ * 4. What the server refused was not done; where that is sure to be a matter of
+ *    the moment (a deadlock, a serialization failure) it is tried again, by the
+ *    same deadline. Any other failed call may have counted, and is not.
+ */
+#include "store/store.h"
+
+#include "store/failure.h"
+#include "store/index.h"
+#include "store/item.h"
+#include "store/pq.h"
+#include "util/clock.h"
+#include "util/date.h"
+#include "util/log.h"
+#include "util/number.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+const char store_name[] = "postgres";
+
+enum statement {
+	ADD,
+	ADD_NEW,
+	READ,
+	LOCK,
+	IS_THERE,
+	SET,
+	DROP,
+	EACH,
+	PING,
+	READ_ONLY,
+	CREATE_ITEM,
+	GET_ITEMS,
+};
+
+/* Of pg_advisory_xact_lock, for what visitd does one at a time: "visitd". */
+#define LOCK_KEY "130201475347556"
+
+/* The turn: $1 names, $2 how many visits of each, $3 today. */
+#define TURN                                                             \
+	"turn AS (SELECT name, n, i FROM unnest($1::text[], $2::int8[])" \
+	" WITH ORDINALITY AS t (name, n, i))"
+
+/* Adds the rows of `from`; $4 is the largest total. */
+#define ADD_FROM(from)                                                    \
+	"added AS (INSERT INTO visit_counter AS c (name, visits)"         \
+	" SELECT name, n FROM " from " WHERE n > 0 ORDER BY name COLLATE" \
+	" \"C\" ON CONFLICT (name) DO UPDATE"                             \
+	" SET visits = c.visits + excluded.visits"                        \
+	" WHERE c.visits <= $4::int8 - excluded.visits"                   \
+	" RETURNING c.name, c.visits, c.xmax = 0 AS is_new),"             \
+	" based AS (INSERT INTO visit_history AS h (name, day, base)"     \
+	" SELECT a.name, $3::date, a.visits - t.n"                        \
+	" FROM added a JOIN turn t USING (name) ORDER BY a.name COLLATE"  \
+	" \"C\" ON CONFLICT (name, day) DO NOTHING RETURNING h.name, h.base)"
+
+/* What the turn's counters have now. */
+#define SHOW_ADDED                                                     \
+	" SELECT t.i, c.visits, coalesce(b.base, h.base), c.is_new"    \
+	" FROM (SELECT name, visits, is_new FROM added UNION ALL"      \
+	" SELECT name, v.visits, false FROM turn JOIN visit_counter v" \
+	" USING (name) WHERE n = 0) c JOIN turn t USING (name)"        \
+	" LEFT JOIN based b USING (name)"                              \
+	" LEFT JOIN visit_history h ON h.name = t.name AND h.day = $3::date"
+
+#define NAMED " name <> '" STORE_HOME "'"
+
+static const char *const texts[] = {
+	[ADD] = "WITH " TURN ", " ADD_FROM("turn") SHOW_ADDED,
+	/* $5: how many counters with names there may be */
+	[ADD_NEW] = "WITH " TURN ","
+		    " fresh AS (SELECT t.name, t.n,"
+		    " row_number() OVER (ORDER BY t.i) AS k FROM turn t"
+		    " WHERE t.n > 0 AND t." NAMED " AND NOT EXISTS"
+		    " (SELECT FROM visit_counter c WHERE c.name = t.name)),"
+		    " allowed AS (SELECT name, n FROM turn"
+		    " WHERE name NOT IN (SELECT name FROM fresh) UNION ALL"
+		    " SELECT name, n FROM fresh WHERE k +"
+		    " (SELECT count(*) FROM visit_counter WHERE" NAMED
+		    ") <= $5::int8),"
+		    " pruned AS (DELETE FROM visit_history h USING turn t"
+		    " WHERE h.name = t.name AND h.day < $3::date - 31),"
+		    " " ADD_FROM("allowed") SHOW_ADDED,
+	[READ] = "WITH " TURN " SELECT t.i, c.visits, h.base, false"
+		 " FROM turn t JOIN visit_counter c USING (name)"
+		 " LEFT JOIN visit_history h"
+		 " ON h.name = t.name AND h.day = $3::date",
+	[LOCK] = "SELECT pg_advisory_xact_lock(" LOCK_KEY ")",
+	[IS_THERE] = "SELECT to_regclass('visit_counter') IS NOT NULL",
+	/* $1 name, $2 total, $3 today, $4 how many counters there may be */
+	[SET] = "WITH old AS (SELECT visits FROM visit_counter"
+		" WHERE name = $1 FOR UPDATE),"
+		" put AS (INSERT INTO visit_counter (name, visits)"
+		" SELECT $1, $2::int8 WHERE EXISTS (SELECT FROM old) OR"
+		" $1 = '" STORE_HOME "' OR (SELECT count(*) FROM visit_counter"
+		" WHERE" NAMED ") < $4::int8"
+		" ON CONFLICT (name) DO UPDATE SET visits = excluded.visits"
+		" RETURNING name),"
+		" moved AS (UPDATE visit_history SET base = base + $2::int8 -"
+		" (SELECT visits FROM old) WHERE name = $1"
+		" AND day = $3::date AND EXISTS (SELECT FROM old))"
+		" SELECT FROM put",
+	[DROP] = "WITH gone AS (DELETE FROM visit_history WHERE name = $1)"
+		 " DELETE FROM visit_counter WHERE name = $1 RETURNING 1",
+	[EACH] = "SELECT name, visits FROM visit_counter"
+		 " ORDER BY" NAMED ", name COLLATE \"C\"",
+	[PING] = "UPDATE visit_counter SET visits = visits WHERE false",
+	[READ_ONLY] = "SELECT current_setting('transaction_read_only')",
+	[CREATE_ITEM] = "INSERT INTO items (name, description)"
+			" SELECT $1, $2 WHERE (SELECT count(*) FROM items)"
+			" < $3::int8 RETURNING id",
+	[GET_ITEMS] = "SELECT id, name, description FROM items"
+		      " WHERE id = ANY ($1::int4[])",
+	NULL,
+};
+
+static const char make_counters[] =
+	"SELECT pg_advisory_xact_lock(" LOCK_KEY ");"
+	"CREATE TABLE IF NOT EXISTS visit_counter"
+	" (name text PRIMARY KEY, visits int8 NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS visit_history"
+	" (name text NOT NULL, day date NOT NULL, base int8 NOT NULL,"
+	" PRIMARY KEY (name, day))";
+
+static const char make_items[] =
+	"SELECT pg_advisory_xact_lock(" LOCK_KEY ");"
+	"CREATE TABLE IF NOT EXISTS items"
+	" (id serial PRIMARY KEY, name text NOT NULL, description text)";
+
+/* One process has one store. */
+static struct {
+	const struct settings *settings;
+	int epoll;
+	struct pq pq;
+	struct date_day today;
+	struct index known; /* the names that were added to today */
+	int64_t known_day;
+	char *names, *counts; /* a turn's, as arrays of PostgreSQL */
+	size_t cap;	      /* bytes of each */
+} store;
+
+static int64_t deadline(void)
+{
+	return clock_ms() + store.settings->store_timeout;
+}
+
+static bool is_state(const char *state)
+{
+	return strcmp(store.pq.sqlstate, state) == 0;
+}
+
+static bool is_home(struct slice counter)
+{
+	return slice_equal(counter, SLICE(STORE_HOME));
+}
+
+static const char *today_text(void)
+{
+	static char text[DATE_DAY_SIZE + 1];
+
+	date_know_day(&store.today, time(NULL));
+	memcpy(text, store.today.text, DATE_DAY_SIZE);
+	return text;
+}
+
+/*
+ * Names that need no second thought
+ */
+
+static bool is_known(struct slice name)
+{
+	size_t cursor = 0, row;
+
+	return index_next(&store.known, index_hash(name), &cursor, &row);
+}
+
+/* To forget one costs a lock. */
+static void know(struct slice name)
+{
+	if (!is_known(name) && index_add(&store.known, index_hash(name), 0) < 0)
+		index_free(&store.known);
+}
+
+static void forget_yesterday(void)
+{
+	if (store.known_day == store.today.number)
+		return;
+	index_free(&store.known);
+	store.known_day = store.today.number;
+}
+
+/*
+ * Tables
+ */
+
+/* Whether the call failed because of a table that is missing, which is now
+ * made: 0, and it may be made again. Else its own failure. */
+static int heal(const char *commands, int64_t until)
+{
+	if (!is_state("42P01")) /* undefined_table */
+		return 503;
+	return pq_run(&store.pq, commands, until);
+}
+
+static int fail_table(void)
+{
+	return fail("%s: the table visit_counter cannot be used: it needs a "
+		    "column name that is unique and a column visits of an "
+		    "integer type, as in CREATE TABLE visit_counter (name text "
+		    "PRIMARY KEY, visits int8 NOT NULL)",
+		    store.pq.peer.name);
+}
+
+/* What there is may not be what is needed; 0, or 503. */
+static int check_table(int status)
+{
+	const struct pq_facts *facts = &store.pq.facts;
+
+	if (store.pq.peer.state == NET_OPEN && facts->is_there &&
+	    !facts->fits) {
+		/* Somebody may mend it: the next call looks again. */
+		net_broken(&store.pq.peer);
+		return fail_table();
+	}
+	/* undefined_column, invalid_column_reference */
+	if (status && (is_state("42703") || is_state("42P10"))) {
+		net_broken(&store.pq.peer);
+		return fail_table();
+	}
+	return status;
+}
+
+/*
+ * The turn
+ */
+
+/* Room for the arrays of `len` counters. */
+static int make_room(size_t len)
+{
+	size_t cap = len * (STORE_NAME_MAX + NUMBER_MAX + 4) + 3;
+
+	if (cap <= store.cap)
+		return 0;
+	char *names = realloc(store.names, cap);
+	if (names)
+		store.names = names;
+	char *counts = realloc(store.counts, cap);
+	if (counts)
+		store.counts = counts;
+	if (!names || !counts)
+		return fail("no memory for a turn of %zu counters:", len);
+	store.cap = cap;
+	return 0;
+}
+
+/* {"a","b/c"} and {1,0}. Names have nothing to escape. */
+static int write_arrays(const struct tally *tallies, size_t len)
+{
+	int status = make_room(len);
+	char *name = store.names, *count = store.counts;
+
+	if (status)
+		return status;
+	*name++ = *count++ = '{';
+	for (size_t i = 0; i < len; i++) {
+		if (i > 0)
+			*name++ = *count++ = ',';
+		*name++ = '"';
+		memcpy(name, tallies[i].counter.p, tallies[i].counter.n);
+		name += tallies[i].counter.n;
+		*name++ = '"';
+		count += number_write(count, tallies[i].n);
+	}
+	*name++ = *count++ = '}';
+	*name = *count = '\0';
+	return 0;
+}
+
+static int64_t value_of(const PGresult *result, int row, int column)
+{
+	const char *text = PQgetvalue(result, row, column);
+	int64_t value = 0;
+	bool negative = *text == '-'; /* a base, after a total was set */
+
+	number_read(slice_of(text + negative), &value);
+	return negative ? -value : value;
+}
+
+enum { UNSEEN = -1, NO_BASE = -2 }; /* in the place of today's */
+
+static int64_t todays(int64_t total, int64_t base)
+{
+	if (base > total)
+		return 0;
+	return base < 0 && total > INT64_MAX + base ? INT64_MAX : total - base;
+}
+
+static void take_rows(const PGresult *result, struct tally *tallies, size_t len)
+{
+	for (int row = 0; row < PQntuples(result); row++) {
+		size_t i = (size_t)value_of(result, row, 0) - 1;
+
+		if (i >= len)
+			continue;
+		struct tally *t = &tallies[i];
+		t->total = value_of(result, row, 1);
+		t->today = PQgetisnull(result, row, 2)
+				   ? NO_BASE
+				   : todays(t->total, value_of(result, row, 2));
+		t->is_new = *PQgetvalue(result, row, 3) == 't';
+		t->status = 0;
+	}
+}
+
+/* Makes the call of a turn: ADD, ADD_NEW or READ. */
+static int call_turn(enum statement statement, struct tally *tallies,
+		     size_t len, int64_t until)
+{
+	char most[NUMBER_MAX + 1], limit[NUMBER_MAX + 1];
+	int status = write_arrays(tallies, len);
+
+	if (status)
+		return status;
+	struct pq_step steps[] = {
+		{.statement = LOCK},
+		{.statement = (int)statement,
+		 .len = statement == ADD_NEW ? 5
+			: statement == ADD   ? 4
+					     : 3,
+		 .values = {store.names, store.counts, today_text(), most,
+			    limit}},
+	};
+	struct pq_step *first = &steps[statement == ADD_NEW ? 0 : 1];
+
+	snprintf(most, sizeof(most), "%lld",
+		 store.pq.facts.is_small ? (long long)INT32_MAX
+					 : (long long)INT64_MAX);
+	snprintf(limit, sizeof(limit), "%d", store.settings->max_counters);
+	status = pq_call(&store.pq, first, (int)(steps + 2 - first), until);
+	if (!status)
+		take_rows(steps[1].result, tallies, len);
+	for (struct pq_step *step = first; step < steps + 2; step++)
+		PQclear(step->result);
+	return status;
+}
+
+/* Whether there is no table, so that nothing was ever counted; 0 it is there,
+ * or is now made. */
+static int miss_table(int64_t until)
+{
+	struct pq_step step = {.statement = IS_THERE};
+	int status = pq_call(&store.pq, &step, 1, until);
+
+	if (status)
+		return status;
+	bool is_there = *PQgetvalue(step.result, 0, 0) == 't';
+	PQclear(step.result);
+	return is_there ? pq_run(&store.pq, make_counters, until) : 404;
+}
+
+/* Reads tallies that are not to be added to. */
+static int read_turn(struct tally *tallies, size_t len, int64_t until)
+{
+	int status = call_turn(READ, tallies, len, until);
+
+	if (status && is_state("42P01")) {
+		status = miss_table(until);
+		if (status == 404)
+			return 0;
+		if (!status)
+			status = call_turn(READ, tallies, len, until);
+	}
+	return check_table(status);
+}
+
+static int add_turn(struct tally *tallies, size_t len, int64_t until)
+{
+	enum statement statement = ADD;
+	bool counts = false;
+
+	for (size_t i = 0; i < len; i++) {
+		counts |= tallies[i].n > 0;
+		if (tallies[i].n > 0 && !is_known(tallies[i].counter))
+			statement = ADD_NEW;
+	}
+	if (!counts)
+		return read_turn(tallies, len, until);
+	int status = call_turn(statement, tallies, len, until);
+	if (status && heal(make_counters, until) == 0)
+		status = call_turn(statement, tallies, len, until);
+	return check_table(status);
+}
+
+/* A row that did not come back: there is no room for the counter, or in it. */
+static void explain(struct tally *t, bool is_there)
+{
+	static char none[64];
+
+	if (t->n == 0) {
+		t->is_new = !is_home(t->counter);
+		t->status = t->is_new ? 404 : 0;
+		t->error = "no such counter";
+		t->total = 0;
+	} else if (is_there) {
+		t->status = 503;
+		t->error = "counter is full";
+	} else {
+		snprintf(none, sizeof(none),
+			 "there are MAX_COUNTERS=%d counters",
+			 store.settings->max_counters);
+		t->status = 507;
+		t->error = none;
+	}
+	t->today = 0;
+}
+
+/* Those that are full, and a base that another worker was just writing: seldom
+ * enough to be looked at one by one. */
+static int look_again(struct tally *t, int64_t until)
+{
+	struct tally again = {.counter = t->counter, .today = UNSEEN};
+	int status = 0;
+
+	if (t->n > 0)
+		status = read_turn(&again, 1, until);
+	if (status)
+		return status;
+	if (t->today == UNSEEN)
+		explain(t, again.today != UNSEEN);
+	else
+		t->today = t->n > 0 && again.today >= 0
+				   ? again.today - (again.total - t->total)
+				   : 0;
+	if (t->today < 0)
+		t->today = 0;
+	return 0;
+}
+
+static void refuse(struct tally *tallies, size_t len)
+{
+	static char why[1024];
+
+	snprintf(why, sizeof(why), "%s", failure_answer());
+	for (size_t i = 0; i < len; i++) {
+		tallies[i].status = 503;
+		tallies[i].error = why;
+		tallies[i].total = tallies[i].today = 0;
+		tallies[i].is_new = false;
+	}
+}
+
+void store_add(struct tally *tallies, size_t len)
+{
+	int64_t until = deadline();
+
+	if (len == 0)
+		return;
+	today_text();
+	forget_yesterday();
+	for (size_t i = 0; i < len; i++) {
+		tallies[i].total = 0;
+		tallies[i].today = UNSEEN;
+		tallies[i].is_new = false;
+		tallies[i].status = 0;
+	}
+	int status = add_turn(tallies, len, until);
+	for (size_t i = 0; !status && i < len; i++) {
+		if (tallies[i].today < 0)
+			status = look_again(&tallies[i], until);
+		else if (tallies[i].n > 0)
+			know(tallies[i].counter);
+	}
+	if (status)
+		refuse(tallies, len);
+	failure_tell(FAILURE_HOME, status);
+}
+
+/*
+ * Changes
+ */
+
+/* A name that libpq can take. */
+static const char *name_text(struct slice name)
+{
+	static char text[STORE_NAME_MAX + 1];
+	size_t n = name.n < STORE_NAME_MAX ? name.n : STORE_NAME_MAX;
+
+	memcpy(text, name.p, n);
+	text[n] = '\0';
+	return text;
+}
+
+/* A call of one statement, for which a table may be missing that `commands`
+ * make; *result is to be cleared. */
+static int call(struct pq_step *steps, int len, const char *commands,
+		int64_t until)
+{
+	int status = pq_call(&store.pq, steps, len, until);
+
+	if (status && commands && heal(commands, until) == 0)
+		status = pq_call(&store.pq, steps, len, until);
+	return check_table(status);
+}
+
+int store_set(struct slice counter, int64_t value)
+{
+	char total[NUMBER_MAX + 1], limit[NUMBER_MAX + 1];
+	struct pq_step steps[] = {
+		{.statement = LOCK},
+		{.statement = SET,
+		 .len = 4,
+		 .values = {name_text(counter), total, today_text(), limit}},
+	};
+
+	snprintf(total, sizeof(total), "%lld", (long long)value);
+	snprintf(limit, sizeof(limit), "%d", store.settings->max_counters);
+	int status = call(steps, 2, make_counters, deadline());
+	failure_tell(FAILURE_HOME, status);
+	if (status)
+		return status;
+	bool was_set = PQntuples(steps[1].result) == 1;
+	PQclear(steps[0].result);
+	PQclear(steps[1].result);
+	if (was_set)
+		return 0;
+	fail("there are MAX_COUNTERS=%d counters",
+	     store.settings->max_counters);
+	return 507;
+}
+
+int store_drop(struct slice counter)
+{
+	struct pq_step step = {
+		.statement = DROP, .len = 1, .values = {name_text(counter)}};
+	int64_t until = deadline();
+	int status = pq_call(&store.pq, &step, 1, until);
+
+	if (status && is_state("42P01")) {
+		status = miss_table(until);
+		if (!status)
+			status = pq_call(&store.pq, &step, 1, until);
+	}
+	bool was_there = !status && PQntuples(step.result) == 1;
+	PQclear(step.result);
+	if (!was_there && (status == 0 || status == 404)) {
+		fail("no counter \"%.*s\"", (int)counter.n, counter.p);
+		return 404;
+	}
+	failure_tell(FAILURE_HOME, status);
+	return status;
+}
+
+int store_each(void (*each)(struct slice counter, int64_t total, void *context),
+	       void *context)
+{
+	struct pq_step step = {.statement = EACH};
+	int status = pq_call(&store.pq, &step, 1, deadline());
+
+	if (status && is_state("42P01"))
+		return 0; /* nothing was ever counted */
+	status = check_table(status);
+	if (status)
+		return status;
+	for (int row = 0; row < PQntuples(step.result); row++)
+		each(slice_of(PQgetvalue(step.result, row, 0)),
+		     value_of(step.result, row, 1), context);
+	PQclear(step.result);
+	return 0;
+}
+
+/*
+ * Items
+ */
+
+/* A text that ends in a NUL, or NULL; PostgreSQL cannot hold one inside. */
+static char *text_of(struct slice text)
+{
+	return text.p ? strndup(text.p, text.n) : NULL;
+}
+
+static int create_item(struct slice name, struct slice description, int64_t *id)
+{
+	char limit[NUMBER_MAX + 1];
+	char *texts_of_it[] = {text_of(name), text_of(description)};
+	struct pq_step steps[] = {
+		{.statement = LOCK},
+		{.statement = CREATE_ITEM,
+		 .len = 3,
+		 .values = {texts_of_it[0], texts_of_it[1], limit}},
+	};
+
+	snprintf(limit, sizeof(limit), "%d", store.settings->max_items);
+	int status = texts_of_it[0] && (texts_of_it[1] || !description.p)
+			     ? call(steps, 2, make_items, deadline())
+			     : fail("no memory for an item:");
+	free(texts_of_it[0]);
+	free(texts_of_it[1]);
+	if (status)
+		return status;
+	bool was_made = PQntuples(steps[1].result) == 1;
+	if (was_made)
+		*id = value_of(steps[1].result, 0, 0);
+	PQclear(steps[0].result);
+	PQclear(steps[1].result);
+	if (was_made)
+		return 0;
+	fail("there are MAX_ITEMS=%d items", store.settings->max_items);
+	return 507;
+}
+
+int store_item_create(struct slice name, struct slice description, int64_t *id)
+{
+	if (memchr(name.p, '\0', name.n) ||
+	    (description.p && memchr(description.p, '\0', description.n))) {
+		fail("PostgreSQL cannot hold U+0000 in a text");
+		return 400;
+	}
+	int status = create_item(name, description, id);
+	failure_tell(FAILURE_ITEMS, status == 507 ? 0 : status);
+	return status;
+}
+
+/* {1,2}, of the ids that an int4 holds. */
+static void write_ids(char *to, const struct item *items, size_t len)
+{
+	bool is_first = true;
+
+	*to++ = '{';
+	for (size_t i = 0; i < len; i++) {
+		if (items[i].id > INT32_MAX)
+			continue;
+		if (!is_first)
+			*to++ = ',';
+		is_first = false;
+		to += number_write(to, items[i].id);
+	}
+	*to++ = '}';
+	*to = '\0';
+}
+
+static char jsons[STORE_ITEMS_MAX][STORE_ITEM_JSON_MAX];
+
+/* A row is the item of all who ask for it. Somebody else may have made it with
+ * longer texts than an item has here. */
+static void take_item(const PGresult *result, int row, struct item *items,
+		      size_t len)
+{
+	int64_t id = value_of(result, row, 0);
+	struct slice name = slice_of(PQgetvalue(result, row, 1));
+	struct slice description = {NULL, 0};
+
+	if (!PQgetisnull(result, row, 2))
+		description = slice_of(PQgetvalue(result, row, 2));
+	bool fits = 6 * (name.n + description.n) + 128 <= STORE_ITEM_JSON_MAX;
+	for (size_t i = 0; i < len; i++) {
+		if (items[i].id != id)
+			continue;
+		items[i].status = fits ? 0 : 503;
+		items[i].error = "the item is too long";
+		if (fits)
+			items[i].json = (struct slice){
+				jsons[i],
+				item_write(jsons[i], id, name, description)};
+	}
+}
+
+void store_items_get(struct item *items, size_t len)
+{
+	char ids[STORE_ITEMS_MAX * (NUMBER_MAX + 1) + 3];
+	struct pq_step step = {
+		.statement = GET_ITEMS, .len = 1, .values = {ids}};
+	static char why[1024];
+
+	write_ids(ids, items, len);
+	int status = pq_call(&store.pq, &step, 1, deadline());
+	if (status && is_state("42P01"))
+		status = 404; /* no table, no items */
+	for (size_t i = 0; i < len; i++) {
+		items[i].status = status == 503 ? 503 : 404;
+		items[i].error = status == 503 ? why : "there is no such item";
+	}
+	if (status == 503)
+		snprintf(why, sizeof(why), "%s", failure_answer());
+	failure_tell(FAILURE_ITEMS, status == 404 ? 0 : status);
+	if (status)
+		return;
+	for (int row = 0; row < PQntuples(step.result); row++)
+		take_item(step.result, row, items, len);
+	PQclear(step.result);
+}
+
+/*
+ * The rest
+ */
+
+/* No table yet: whether one could be made, as far as this can be known. */
+static int ping_without_table(int64_t until)
+{
+	struct pq_step step = {.statement = READ_ONLY};
+	int status = pq_call(&store.pq, &step, 1, until);
+
+	if (status)
+		return status;
+	bool is_on = strcmp(PQgetvalue(step.result, 0, 0), "on") == 0;
+	PQclear(step.result);
+	return is_on ? fail("%s: it is read-only", store.pq.peer.name) : 0;
+}
+
+int store_ping(void)
+{
+	struct pq_step step = {.statement = PING};
+	int64_t until = deadline();
+	int status = pq_call(&store.pq, &step, 1, until);
+
+	PQclear(step.result);
+	if (status && is_state("42P01"))
+		status = ping_without_table(until);
+	status = check_table(status);
+	failure_tell(FAILURE_HOME, status);
+	return status;
+}
+
+const char *store_durability(void)
+{
+	return *store.pq.durability ? store.pq.durability : NULL;
+}
+
+int store_look(void)
+{
+	if (store_ping() != 0) {
+		log_warn("the store cannot be used now, and is tried again");
+		return 0;
+	}
+	log_info("%s: %s", store.pq.peer.name, store.pq.durability);
+	if (strstr(store.pq.durability, " off"))
+		log_warn("%s loses answered visits when it loses its power: "
+			 "set synchronous_commit=on",
+			 store.pq.peer.name);
+	return 0;
+}
+
+const char *store_error(void)
+{
+	return failure_reason();
+}
+
+int store_watch(void)
+{
+	return store.epoll;
+}
+
+int store_tick(void)
+{
+	return net_tick(&store.pq.peer);
+}
+
+/* A server that is down now is no reason to end. */
+int store_open(const struct settings *settings)
+{
+	memset(&store, 0, sizeof(store));
+	store.settings = settings;
+	store.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (store.epoll < 0) {
+		fail("cannot watch connections:");
+		return EXIT_SYSTEM;
+	}
+	return pq_open(&store.pq, settings, texts, store.epoll) ? EXIT_SYSTEM
+								: 0;
+}
+
+void store_close(void)
+{
+	pq_close(&store.pq);
+	close(store.epoll);
+	index_free(&store.known);
+	free(store.names);
+	free(store.counts);
+}
