@@ -1058,7 +1058,7 @@ static void describe(const struct resp_facts *facts)
 	char *out = store.durability;
 	size_t cap = sizeof(store.durability);
 
-	if (!facts->is_known || facts->is_denied)
+	if (facts->is_denied)
 		snprintf(out, cap, "unknown: CONFIG is denied");
 	else if (strcmp(facts->appendonly, "yes") == 0)
 		snprintf(out, cap, "appendonly yes, appendfsync %s",
@@ -1071,24 +1071,17 @@ static void describe(const struct resp_facts *facts)
 
 const char *store_durability(void)
 {
+	if (!pipeline_server()->facts.is_known)
+		return NULL;
 	describe(&pipeline_server()->facts);
 	return store.durability;
 }
 
-/* That the home counter could be written, by writing nothing there; and what
- * the server says of itself now. */
-static int ping(void)
+/* Asks what the server says of itself now; gives the first command. */
+static size_t ask_questions(struct slice key)
 {
-	struct keys keys;
-	int status = pipeline_begin();
-	size_t asked[RESP_QUESTIONS];
+	size_t first = 0;
 
-	if (status)
-		return status;
-	make_keys(&keys, SLICE(STORE_HOME));
-	const struct slice words[] = {SLICE("SETRANGE"), keys.total_key,
-				      SLICE("0"), SLICE("")};
-	size_t write = pipeline_add(keys.total_key, 4, words);
 	for (int i = 0; i < RESP_QUESTIONS; i++) {
 		struct slice question[3];
 		int argc;
@@ -1096,39 +1089,54 @@ static int ping(void)
 
 		for (int k = 0; k < argc; k++)
 			question[k] = slice_of(argv[k]);
-		asked[i] = pipeline_add(keys.total_key, (size_t)argc, question);
+		size_t command = pipeline_add(key, (size_t)argc, question);
+		first = i == 0 ? command : first;
 	}
-	pipeline_run();
-	const redisReply *reply = pipeline_reply(write);
-	if (!reply || reply->type != REDIS_REPLY_INTEGER)
-		return fail_reply(write, keys.total);
-	for (int i = 0; i < RESP_QUESTIONS; i++)
-		if (pipeline_reply(asked[i]))
-			resp_learn(&pipeline_server()->facts, i,
-				   pipeline_reply(asked[i]));
-	return resp_check_eviction(pipeline_server());
+	return first;
 }
 
-/* The total has to be a number, too. */
-static int ping_home(void)
+static void learn(size_t first)
+{
+	struct resp_facts *facts = &pipeline_server()->facts;
+
+	for (int i = 0; i < RESP_QUESTIONS; i++) {
+		const redisReply *reply = pipeline_reply(first + (size_t)i);
+
+		if (reply)
+			resp_learn(facts, i, reply);
+	}
+}
+
+/* That the home counter could be written, by writing nothing there, and that
+ * it is a number. */
+static int ping(void)
 {
 	struct tally home = {.counter = SLICE(STORE_HOME), .status = ASK_READ};
-	int status = ping();
+	int status = pipeline_begin();
+	struct keys keys;
 
 	if (status)
 		return status;
 	know_today();
-	store.errors_len = 0;
+	make_keys(&keys, home.counter);
+	const struct slice words[] = {SLICE("SETRANGE"), keys.total_key,
+				      SLICE("0"), SLICE("")};
+	size_t write = pipeline_add(keys.total_key, 4, words);
+	size_t first = ask_questions(keys.total_key);
 	ask(&home);
 	pipeline_run();
-	struct keys keys;
-	make_keys(&keys, home.counter);
-	return settle_read(&home, (size_t)home.total, keys.total);
+	const redisReply *reply = pipeline_reply(write);
+	if (!reply || reply->type != REDIS_REPLY_INTEGER)
+		return fail_reply(write, keys.total);
+	learn(first);
+	status = resp_check_eviction(pipeline_server());
+	return status ? status
+		      : settle_read(&home, (size_t)home.total, keys.total);
 }
 
 int store_ping(void)
 {
-	int status = ping_home();
+	int status = ping();
 
 	failure_tell(FAILURE_HOME, status);
 	return status;

@@ -180,6 +180,15 @@ class Visitd(Server):
         return int(ask(self.port, "/visits")[1])
 
 
+class Named(Visitd):
+    """visitd, whose counters with names are looked at."""
+
+    def total(self):
+        lines = subprocess.run([VISITD, "export"], env=self.env, check=True,
+                               capture_output=True, text=True).stdout
+        return sum(int(line.split()[0]) for line in lines.splitlines())
+
+
 class Peer(Server):
     """One of the C programs beside this file."""
 
@@ -228,7 +237,7 @@ class Nginx(Server):
                 "-p", self.dir, "-c", os.path.join(self.dir, "nginx.conf")]
 
 
-SERVERS = {"visitd": Visitd, "floor": Floor, "nginx": Nginx,
+SERVERS = {"visitd": Visitd, "named": Named, "floor": Floor, "nginx": Nginx,
            "forker": Forker, "naive": Naive}
 
 
@@ -272,7 +281,11 @@ def load_timed(port, load, seconds):
     cmd = ["wrk", "-t1", f"-c{load['connections']}", f"-d{max(1, seconds)}"]
     if load.get("close"):
         cmd += ["-H", "Connection: close"]
+    if load.get("names"):
+        cmd += ["-s", os.path.join(HERE, "names.lua")]
     cmd.append(f"http://127.0.0.1:{port}{load.get('path', '/')}")
+    if load.get("names"):
+        cmd += ["--", str(load["names"])]
     out = run_load(cmd, load.get("pinned"))
     if "Non-2xx" in out or "Socket errors" in out:
         raise Lost(out)
@@ -283,6 +296,7 @@ def load_timed(port, load, seconds):
 
 def measure_load(server, load, amount):
     """One load on one server, checked: us of CPU a request, requests/s."""
+    load = {**load, **server.options.get("load", {})}
     before, cpu = server.total(), server.cpu()
     done = load["tool"](server.port, load, amount)
     cpu = server.cpu() - cpu
@@ -460,6 +474,14 @@ ROWS = [
                  ("forker", "forker", {})],
      "goals": [("visitd", "nginx", "max", 0.95),
                ("visitd", "forker", "max", 0.25)]},
+    {"name": "names", "title": "GET /hit/{name}, 128 connections",
+     "unit": "cpu_us",
+     "load": {"tool": load_timed, "connections": 128, "pinned": True},
+     "servers": [(label, "named", {"load": {"names": n}})
+                 for label, n in (("one name", 1), ("10,000 names", 10000))],
+     "goals": [("10,000 names", "one name", "max", 2)],
+     "more": [("rate", "throughput",
+               [("10,000 names", "one name", "min", 0.3)])]},
     *[sync_row(n) for n in (1, 16, 64, 256, 1024)],
     {"name": "workers", "title": "contended workers, 128 connections",
      "unit": "rate", "load": {"tool": load_exact, "connections": 128},
