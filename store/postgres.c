@@ -104,18 +104,21 @@ static const char *const texts[] = {
 		 " ON h.name = t.name AND h.day = $3::date",
 	[LOCK] = "SELECT pg_advisory_xact_lock(" LOCK_KEY ")",
 	[IS_THERE] = "SELECT to_regclass('visit_counter') IS NOT NULL",
-	/* $1 name, $2 total, $3 today, $4 how many counters there may be */
+	/* $1 name, $2 total, $3 today, $4 how many counters there may be. The
+	 * old total is read, and its row locked, before the new one is put
+	 * there. */
 	[SET] = "WITH old AS (SELECT visits FROM visit_counter"
 		" WHERE name = $1 FOR UPDATE),"
 		" put AS (INSERT INTO visit_counter (name, visits)"
-		" SELECT $1, $2::int8 WHERE EXISTS (SELECT FROM old) OR"
-		" $1 = '" STORE_HOME "' OR (SELECT count(*) FROM visit_counter"
-		" WHERE" NAMED ") < $4::int8"
+		" SELECT $1, $2::int8 FROM (SELECT count(*) AS n FROM old) o"
+		" WHERE o.n > 0 OR $1 = '" STORE_HOME "' OR"
+		" (SELECT count(*) FROM visit_counter WHERE" NAMED
+		") < $4::int8"
 		" ON CONFLICT (name) DO UPDATE SET visits = excluded.visits"
 		" RETURNING name),"
-		" moved AS (UPDATE visit_history SET base = base + $2::int8 -"
-		" (SELECT visits FROM old) WHERE name = $1"
-		" AND day = $3::date AND EXISTS (SELECT FROM old))"
+		" moved AS (UPDATE visit_history h"
+		" SET base = h.base + ($2::int8 - old.visits) FROM old"
+		" WHERE h.name = $1 AND h.day = $3::date)"
 		" SELECT FROM put",
 	[DROP] = "WITH gone AS (DELETE FROM visit_history WHERE name = $1)"
 		 " DELETE FROM visit_counter WHERE name = $1 RETURNING 1",

@@ -100,12 +100,22 @@ static void end_server(void)
 
 static void start_server(void)
 {
-	char data[128], sockets[128];
-	char *init[] = {"initdb", "--no-sync", "-U", "visitd", "-E", "UTF8",
-			"--locale", "C", "-A", "trust", "-D", data, NULL};
-	char *serve[] = {"postgres", "-D", data, "-k", folder, "-c",
-			 "listen_addresses=", "-c", "fsync=off", "-c",
-			 "deadlock_timeout=100ms", NULL};
+	char data[128];
+	char *init[] = {"initdb", "--no-sync", "-U", "visitd", "-E",
+			"UTF8",	  "--locale",  "C",  "-A",     "trust",
+			"-D",	  data,	       NULL};
+	char *serve[] = {"postgres",
+			 "-D",
+			 data,
+			 "-k",
+			 folder,
+			 "-c",
+			 "listen_addresses=",
+			 "-c",
+			 "fsync=off",
+			 "-c",
+			 "deadlock_timeout=100ms",
+			 NULL};
 	const struct passwd *user = getpwnam("postgres");
 	int status;
 
@@ -115,7 +125,6 @@ static void start_server(void)
 	if (geteuid() == 0 && user)
 		assert_int_equal(chown(folder, user->pw_uid, user->pw_gid), 0);
 	snprintf(data, sizeof(data), "%s/data", folder);
-	snprintf(sockets, sizeof(sockets), "%s", folder);
 	assert_int_equal(waitpid(run("initdb", init), &status, 0) > 0, 1);
 	assert_int_equal(status, 0);
 	server = run("postgres", serve);
@@ -123,22 +132,23 @@ static void start_server(void)
 	atexit(end_server);
 }
 
-static void command(const char *format, const char *name)
+static void command(const char *text)
 {
-	char text[128];
-
-	snprintf(text, sizeof(text), format, name);
 	PGresult *result = PQexec(conn, text);
+
 	assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
 	PQclear(result);
 }
 
 void backend_begin(struct settings *settings)
 {
+	char text[64];
+
 	if (!server)
 		start_server();
 	snprintf(database, sizeof(database), "d%d", databases++);
-	command("CREATE DATABASE %s", database);
+	snprintf(text, sizeof(text), "CREATE DATABASE %s", database);
+	command(text);
 	settings->db_host = folder;
 	settings->db_name = database;
 	settings->db_user = "visitd";
@@ -146,15 +156,18 @@ void backend_begin(struct settings *settings)
 
 void backend_end(void)
 {
-	command("DROP DATABASE %s WITH (FORCE)", database);
+	char text[64];
+
+	snprintf(text, sizeof(text), "DROP DATABASE %s WITH (FORCE)", database);
+	command(text);
 }
 
 bool backend_has_something(void)
 {
 	PGconn *look = connect_to(database);
-	PGresult *result = PQexec(
-		look, "SELECT FROM pg_class WHERE relnamespace = "
-		      "'public'::regnamespace");
+	PGresult *result =
+		PQexec(look, "SELECT FROM pg_class WHERE relnamespace = "
+			     "'public'::regnamespace");
 	bool has = PQntuples(result) > 0;
 
 	PQclear(result);
