@@ -19,6 +19,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import postgres_server
 import redis_server
 
 REPO = Path(__file__).resolve().parents[2]
@@ -133,7 +134,54 @@ class RedisStore:
         self.call("SET", "visit_counter:homepage", number)
 
 
-STORES = {store.name: store for store in (FileStore, RedisStore)}
+class PostgresStore:
+    """STORE=postgres: a database of its own, on the server that the tests of
+    this process share or on the one that is given."""
+
+    name = "postgres"
+
+    def __init__(self, root, server=None, database="postgres"):
+        self.root = Path(root)
+        if server:
+            self.server, self.database = server, database
+        else:
+            self.server, self.database = postgres_server.shared_server()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def settings(self):
+        """The environment that points a server here."""
+        return {"DATA_DIR": str(self.root), "DB_HOST": self.server.folder,
+                "DB_PORT": self.server.port, "DB_NAME": self.database,
+                "DB_USER": postgres_server.USER}
+
+    def call(self, query, *values):
+        """A query, in this store's database."""
+        return self.server.call(query, *values, database=self.database)
+
+    def total(self):
+        """The home total as the server has it; 0 if nothing was counted."""
+        if self.call("SELECT to_regclass('visit_counter')") == [(None,)]:
+            return 0
+        rows = self.call("SELECT visits FROM visit_counter"
+                         " WHERE name = 'homepage'")
+        return rows[0][0] if rows else 0
+
+    def set_total(self, number):
+        """Set the home total behind the program's back."""
+        self.call("CREATE TABLE IF NOT EXISTS visit_counter"
+                  " (name text PRIMARY KEY, visits int8 NOT NULL)")
+        self.call("INSERT INTO visit_counter VALUES ('homepage', %s)"
+                  " ON CONFLICT (name) DO UPDATE SET visits = %s",
+                  number, number)
+
+
+STORES = {store.name: store for store in (FileStore, RedisStore,
+                                          PostgresStore)}
 
 
 # The client
