@@ -680,7 +680,8 @@ static bool is_refused_earlier(struct slice a, struct slice b)
 			continue;
 		if (a_status < 400 || b_status < 400)
 			return false;
-		if (a_status != b_status) /* the body was bad, too */
+		/* The body was bad, too; a bad name has the same status. */
+		if (a_status != b_status || (a_status == 400 && a.n == b.n))
 			return a.n == 0 && b.n == 0;
 		return (a.n == 0 && is_same_but_close(x, y)) ||
 		       (b.n == 0 && is_same_but_close(y, x));
