@@ -302,18 +302,15 @@ static int refuse(char *error)
 
 int settings_read_secrets(struct settings *s, char *error, size_t cap)
 {
+	char untold[1] = "";
 	int status = 0;
 
-	for (size_t i = 0; i < TABLE_LEN; i++) {
-		char other[8];
-		bool is_first = status == 0;
-
+	for (size_t i = 0; i < TABLE_LEN; i++)
 		if (table[i].kind == SECRET &&
-		    read_secret(s, &table[i], is_first ? error : other,
-				is_first ? cap : sizeof(other)) < 0)
-			status = refuse(is_first ? error : other);
-	}
-	return status;
+		    read_secret(s, &table[i], status ? untold : error,
+				status ? sizeof(untold) : cap) < 0)
+			status = -1;
+	return status ? refuse(error) : 0;
 }
 
 int settings_read(struct settings *s, char *error, size_t cap)
