@@ -316,7 +316,7 @@ static int check_method(const struct http_request *request,
 	return 0;
 }
 
-/* 417, 413 and 415 */
+/* 417, 413, 415; and 400 for a part of a body (RFC 9110 14.5) */
 static int check_body(const struct http_request *request,
 		      const struct route *route, const char **why)
 {
@@ -332,6 +332,11 @@ static int check_body(const struct http_request *request,
 	    request->method != HTTP_OPTIONS && !is_json(request)) {
 		*why = "the body should be application/json";
 		return 415;
+	}
+	if (request->method == HTTP_PUT &&
+	    http_field_value(request, SLICE("content-range")).p) {
+		*why = "Content-Range: a total is set as a whole";
+		return 400;
 	}
 	return 0;
 }

@@ -116,6 +116,28 @@ def test_put_takes_json(admin, kind, status):
     assert reply.status == status
 
 
+def test_a_part_of_a_total_is_400(admin):
+    reply = put(admin, "/visits/x", '{"value":5}',
+                {"Content-Range": "bytes 0-10/11"})
+    assert reply.status == 400
+    assert "Content-Range" in reply.json["error"]
+    assert admin.get("/visits/x").status == 404
+
+
+def test_put_that_expects_100_continue(admin):
+    """Its body is asked for only if it can be of use."""
+    body = b'{"value":5}'
+    fields = {"Expect": "100-continue", "Content-Length": str(len(body))}
+    with admin.client() as client:
+        client.send(render("PUT", "/visits/x.txt", {**fields, **BEARER}))
+        client.continues()
+        client.send(body)
+        assert client.reply().text == "5\n"
+        client.send(render("PUT", "/visits/x.txt", fields))
+        assert client.reply().status == 401
+        client.ends()
+
+
 def test_put_without_room_is_507(store):
     with Server(store, ADMIN_TOKEN=TOKEN, MAX_COUNTERS=1) as server:
         assert put(server, "/visits/a", '{"value":1}').status == 200
