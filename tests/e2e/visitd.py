@@ -142,7 +142,8 @@ class Reply:
     def number(self):
         """The total in a text or JSON answer."""
         if self["Content-Type"].startswith("application/json"):
-            return self.json["visits"]
+            data = self.json
+            return data["visits"] if "visits" in data else data["value"]
         return int(re.search(r"(?:^|visits: )(\d+)\n\Z", self.text).group(1))
 
     def __repr__(self):
@@ -365,12 +366,12 @@ def check_sanitizers(text):
     assert not found, text[found.start():found.start() + 4000]
 
 
-def command(store, *args, within=20, **settings):
-    """Run `visitd args` on a store to its end."""
+def command(store, *args, within=20, stdin="", **settings):
+    """Run `visitd args` on a store to its end, with this text as its input."""
     merged = {"TZ": "UTC", **store.settings(), **settings}
     done = subprocess.run(
         [str(BINARY), *args], env=environment(merged), cwd=store.root,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        input=stdin, capture_output=True, text=True,
         timeout=within * PATIENCE, check=False)
     check_sanitizers(done.stderr)
     return done
