@@ -70,7 +70,8 @@ static int set(const struct settings *settings, int argc, char **argv)
 	int status = store_set(counter, value);
 	if (status)
 		die(EXIT_SYSTEM, "%s", store_error());
-	store_close();
+	if (store_close())
+		die(EXIT_SYSTEM, "%s", store_error());
 	return EXIT_DONE;
 }
 

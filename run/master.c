@@ -64,7 +64,8 @@ static int run_worker(struct master *m, int share)
 	share_enter(&m->share, share);
 	int status =
 		http_serve(m->settings, m->listener, m->leash[0], &m->share);
-	store_close();
+	if (store_close())
+		log_error("%s", store_error());
 	return status;
 }
 

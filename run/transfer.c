@@ -206,15 +206,20 @@ static void set_totals(const struct import *in)
 int run_import(const struct settings *settings, int argc, char **argv)
 {
 	struct import in = {.settings = settings};
+	struct settings at_once = *settings;
 
 	(void)argc;
 	(void)argv;
 	read_text(&in);
 	read_lines(&in);
 	check_names(&in);
-	run_open_store(settings);
+	/* One sync for all of them: 100,000 took 40 s with one for each. */
+	if (at_once.sync == SYNC_ALWAYS)
+		at_once.sync = SYNC_EVERYSEC;
+	run_open_store(&at_once);
 	set_totals(&in);
-	store_close();
+	if (store_close())
+		die(EXIT_SYSTEM, "%s", store_error());
 	free(in.lines);
 	free(in.text);
 	return EXIT_DONE;

@@ -110,8 +110,9 @@ int store_open(const struct settings *s)
 	return 0;
 }
 
-void store_close(void)
+int store_close(void)
 {
+	return 0;
 }
 
 /* The counters; the first is that of the page. They are forgotten with each
