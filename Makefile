@@ -29,7 +29,8 @@ endif
 
 SRC := main.c http.c $(wildcard http/*.c run/*.c site/*.c util/*.c) $(STORE_SRC)
 OBJ := $(SRC:%.c=$(OUT)/%.o)
-INC := $(patsubst %,$(OUT)/%.inc,site/home.html site/favicon.ico site/robots.txt)
+INC := $(patsubst %,$(OUT)/%.inc,site/home.html site/counter.html \
+	site/favicon.ico site/robots.txt)
 
 # Ours, apart from the user's CFLAGS. WERROR is set in check and test only.
 VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \

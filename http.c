@@ -78,7 +78,8 @@ struct turn {
 	struct part parts[PARTS_MAX];
 	size_t parts_len;
 	struct place places[JOBS_MAX];
-	struct access access[JOBS_MAX]; /* touched only with an access log */
+	struct access access[JOBS_MAX];	 /* touched only with an access log */
+	char rooms[JOBS_MAX][SITE_ROOM]; /* and these only by escapes */
 	size_t len;
 	struct tally tallies[JOBS_MAX];
 	size_t tallies_len;
@@ -253,6 +254,14 @@ static void refuse_part(struct worker *w, struct part *part,
 	part->conn->lingering = true;
 }
 
+/* The room of a job that is not added yet is that of the next one: whatever
+ * becomes of it, nobody else uses it until then. */
+static void route(struct worker *w, struct job *job)
+{
+	site_route(&w->request, w->moment.now, job,
+		   w->turn->rooms[w->turn->len]);
+}
+
 /* The head of the request at hand: > 0 its bytes, 0 more is needed, < 0 it is
  * refused. */
 static ssize_t read_head(struct worker *w, struct part *part)
@@ -288,7 +297,7 @@ static int await_body(struct worker *w, struct part *part)
 	struct progress *progress = &part->progress;
 	struct job job;
 
-	site_route(request, &job);
+	route(w, &job);
 	bool needless = request->expects_continue || request->expects_unknown ||
 			request->content_length > HTTP_BODY_MAX;
 	if (job.status && needless && !progress->continued) {
@@ -306,7 +315,7 @@ static void refuse_chunks(struct worker *w, struct part *part, int status)
 {
 	struct job job;
 
-	site_route(&w->request, &job);
+	route(w, &job);
 	if (!job.status || job.status == 415 || status == 400)
 		site_refuse(&job, &w->request, status,
 			    "a bad or too long chunked body");
@@ -383,7 +392,7 @@ static bool take_request(struct worker *w, struct part *part)
 		return false;
 	struct place *place = &w->turn->places[w->turn->len];
 	struct job *job = &place->job;
-	site_route(&w->request, job);
+	route(w, job);
 	if (!book_call(w->turn, part, place)) {
 		part->is_ready = true;
 		return false;
@@ -509,7 +518,8 @@ static size_t find_tally(struct turn *turn, struct slice counter)
 	return turn->tallies_len++;
 }
 
-/* Counts the turn's visits by counter, in the order of their arrival. */
+/* Counts the turn's visits by counter, in the order of their arrival; but a
+ * total that was set in this turn was set before all of them. */
 static void tally_up(struct turn *turn)
 {
 	for (size_t i = 0; i < turn->len; i++) {
@@ -520,8 +530,21 @@ static void tally_up(struct turn *turn)
 		place->tally = find_tally(turn, place->job.counter);
 		struct tally *tally = &turn->tallies[place->tally];
 		tally->n += place->job.reason == REASON_COUNTED;
-		place->visits = tally->n;
+		place->visits = &place->job == turn->change ? 0 : tally->n;
 	}
+}
+
+/*
+ * Whether a job that is not counted finds no counter: it came before the first
+ * visit there was, or there was none, or (507) no room for one.
+ */
+static bool finds_none(const struct tally *tally, const struct place *place)
+{
+	if (place->job.reason == REASON_COUNTED)
+		return false;
+	if (tally->status)
+		return tally->status == 404 || tally->status == 507;
+	return tally->is_new && place->visits == 0;
 }
 
 static void settle_place(struct turn *turn, struct place *place)
@@ -529,6 +552,10 @@ static void settle_place(struct turn *turn, struct place *place)
 	const struct tally *tally = &turn->tallies[place->tally];
 	int64_t later = tally->n - place->visits;
 
+	if (finds_none(tally, place)) {
+		site_unknown(&place->job);
+		return;
+	}
 	place->job.status = tally->status;
 	if (tally->status) {
 		place->job.error = tally->error;
@@ -574,9 +601,9 @@ static void settle_items(struct turn *turn)
  * not copied, come last. */
 static void commit(struct turn *turn)
 {
-	tally_up(turn);
 	if (turn->change)
 		site_change(turn->change);
+	tally_up(turn);
 	if (turn->pings)
 		settle_pings(turn);
 	if (turn->items_len > 0)
@@ -961,6 +988,7 @@ static int open_worker(struct worker *w)
 	    (store_watch() >= 0 &&
 	     watch(w, store_watch(), EPOLLIN, &store_mark) < 0))
 		return -1;
+	site_open(w->settings);
 	tell_time(w);
 	start_accepting(w);
 	return 0;

@@ -14,6 +14,10 @@ static void help(void)
 	       "  visitd get [NAME]  prints a total\n"
 	       "  visitd set NAME N  sets a total (the home counter "
 	       "is " STORE_HOME ")\n"
+	       "  visitd export      prints all totals, \"42 blog/post-1\" "
+	       "a line\n"
+	       "  visitd import      sets the totals that it reads, in lines "
+	       "like these\n"
 	       "  visitd --help, visitd --version\n\n"
 	       "Settings, from the environment:\n\n",
 	       store_name);

@@ -18,8 +18,7 @@
 
 enum { HEALTH_MS = 5000 /* beyond STORE_TIMEOUT */ };
 
-/* As a worker would see it. */
-static void open_store(const struct settings *settings)
+void run_open_store(const struct settings *settings)
 {
 	if (run_drop_privileges(settings, false) < 0)
 		die(EXIT_SYSTEM, "cannot become the owner of the data");
@@ -28,14 +27,24 @@ static void open_store(const struct settings *settings)
 		die(status, "%s", store_error());
 }
 
+/* A counter's name, as an argument. */
+static struct slice read_name(const char *command, const char *name)
+{
+	const char *fault = store_name_fault(slice_of(name));
+
+	if (fault)
+		die(EXIT_USAGE, "%s %s: %s", command, name, fault);
+	return slice_of(name);
+}
+
 /* get [NAME] */
 static int get(const struct settings *settings, int argc, char **argv)
 {
 	struct tally tally = {.counter = SLICE(STORE_HOME)};
 
 	if (argc > 0)
-		tally.counter = slice_of(argv[0]);
-	open_store(settings);
+		tally.counter = read_name("get", argv[0]);
+	run_open_store(settings);
 	store_add(&tally, 1);
 	if (tally.status == 404)
 		die(EXIT_NO, "no counter \"%s\"", argv[0]);
@@ -49,6 +58,7 @@ static int get(const struct settings *settings, int argc, char **argv)
 /* set NAME N */
 static int set(const struct settings *settings, int argc, char **argv)
 {
+	struct slice counter = read_name("set", argv[0]);
 	int64_t value;
 
 	(void)argc;
@@ -56,11 +66,12 @@ static int set(const struct settings *settings, int argc, char **argv)
 		die(EXIT_USAGE,
 		    "set %s %s: takes a whole number from 0 to %" PRId64,
 		    argv[0], argv[1], INT64_MAX);
-	open_store(settings);
-	int status = store_set(slice_of(argv[0]), value);
+	run_open_store(settings);
+	int status = store_set(counter, value);
 	if (status)
-		die(status == 404 ? EXIT_NO : EXIT_SYSTEM, "%s", store_error());
-	store_close();
+		die(EXIT_SYSTEM, "%s", store_error());
+	if (store_close())
+		die(EXIT_SYSTEM, "%s", store_error());
 	return EXIT_DONE;
 }
 
@@ -157,6 +168,8 @@ static const struct command {
 	{"health", 0, 0, "nothing", health},
 	{"get", 0, 1, "[NAME]", get},
 	{"set", 2, 2, "NAME N", set},
+	{"export", 0, 0, "nothing", run_export},
+	{"import", 0, 0, "nothing: it reads standard input", run_import},
 };
 
 int run_command(const struct settings *settings, int argc, char **argv)

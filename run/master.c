@@ -1,7 +1,8 @@
 /*
  * The master holds the listener and the leash of its workers, and does nothing
- * else: it has no store, no connection and no zone of its own. It is a good
- * PID 1: it reaps whatever is left to it.
+ * else: it has no store, no connection and no zone of its own, but it reads the
+ * secrets again that its workers may not read. It is a good PID 1: it reaps
+ * whatever is left to it.
  *
  * Signals are blocked and waited for, so that there are no handlers and no
  * races: SIGCHLD a worker died, SIGHUP all of them are replaced, SIGTERM and
@@ -40,7 +41,7 @@ struct worker_slot {
 };
 
 struct master {
-	const struct settings *settings;
+	struct settings *settings;
 	int listener;
 	int leash[2]; /* workers read the end of file of [0] */
 	int slots_len;
@@ -63,7 +64,8 @@ static int run_worker(struct master *m, int share)
 	share_enter(&m->share, share);
 	int status =
 		http_serve(m->settings, m->listener, m->leash[0], &m->share);
-	store_close();
+	if (store_close())
+		log_error("%s", store_error());
 	return status;
 }
 
@@ -153,10 +155,21 @@ static int next_start(const struct master *m)
 	return next > now ? (int)(next - now) : 0;
 }
 
+/* Here and not in each worker: they have given up what may be needed to read
+ * them, and one that is replaced later has to know what the others know. */
+static void read_secrets(struct master *m)
+{
+	char error[512];
+
+	if (settings_read_secrets(m->settings, error, sizeof(error)) < 0)
+		log_error("%s (going on with the one from before)", error);
+}
+
 /* Successors first, then the word to the old ones: nobody is refused. */
 static void replace_workers(struct master *m)
 {
 	log_info("replacing the workers");
+	read_secrets(m);
 	for (int i = 0; i < m->slots_len; i++) {
 		struct worker_slot *slot = &m->slots[i];
 		pid_t old = slot->pid;
@@ -253,7 +266,7 @@ static int supervise(struct master *m)
 	}
 }
 
-int run_master(const struct settings *settings, int listener)
+int run_master(struct settings *settings, int listener)
 {
 	struct master m = {.settings = settings, .listener = listener};
 

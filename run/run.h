@@ -43,13 +43,21 @@ int run_drop_privileges(const struct settings *settings, bool warn);
 void run_look_at_store(const struct settings *settings);
 
 /*
- * Forks the workers and keeps them alive until SIGTERM or SIGINT. Gives the
- * exit code.
+ * Forks the workers and keeps them alive until SIGTERM or SIGINT; reads the
+ * secrets of the settings again with SIGHUP. Gives the exit code.
  */
-int run_master(const struct settings *settings, int listener);
+int run_master(struct settings *settings, int listener);
 
 /* One of the commands in the table of command.c; gives the exit code. Dies
  * with EXIT_USAGE for another one. */
 int run_command(const struct settings *settings, int argc, char **argv);
+
+/* Two of them, in transfer.c: a line a counter on stdout, and from stdin. */
+int run_export(const struct settings *settings, int argc, char **argv);
+int run_import(const struct settings *settings, int argc, char **argv);
+
+/* Opens the store for a command, as a worker would see it; dies if it cannot be
+ * used. */
+void run_open_store(const struct settings *settings);
 
 #endif

@@ -8,8 +8,28 @@
 
 enum { ERROR_MAX = 1024 /* bytes of a reason that are told */ };
 
+/* no counter "blog/post-1" */
+static struct slice no_counter(struct slice counter)
+{
+	static char reason[STORE_NAME_MAX + 16];
+	char *to = text_put(reason, SLICE("no counter \""));
+
+	to = text_put(to, counter);
+	to = text_put(to, SLICE("\""));
+	return (struct slice){reason, (size_t)(to - reason)};
+}
+
+void site_unknown(struct job *job)
+{
+	job->total = job->today = 0;
+	if (job->reason == REASON_READ)
+		job->status = 404;
+}
+
 struct slice error_reason(const struct job *job)
 {
+	if (job->status == 404 && job->counter.p)
+		return no_counter(job->counter);
 	struct slice reason = slice_of(job->error);
 
 	if (reason.n > ERROR_MAX)

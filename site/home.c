@@ -1,12 +1,21 @@
-/* The home counter: its page, and its total alone. */
+/* Totals: with their page, and alone. */
 #include "site/accept.h"
 #include "site/pages.h"
+#include "store/store.h"
 #include "util/text.h"
 
-/* The bytes of home.html, made by the Makefile. */
-static const char page[] = {
+/* The bytes of the pages, made by the Makefile. */
+static const char home[] = {
 #include "site/home.html.inc"
 };
+static const char named[] = {
+#include "site/counter.html.inc"
+};
+
+static bool is_home(const struct job *job)
+{
+	return slice_equal(job->counter, SLICE(STORE_HOME));
+}
 
 static struct slice local_time(const struct moment *moment)
 {
@@ -14,8 +23,8 @@ static struct slice local_time(const struct moment *moment)
 }
 
 /* {"visits":42,"today":3,"time":"2026-11-20T11:42:00+00:00"} */
-static char *write_json(char *to, const struct job *job,
-			const struct moment *moment)
+static char *write_home_json(char *to, const struct job *job,
+			     const struct moment *moment)
 {
 	to = text_put(to, SLICE("{\"visits\":"));
 	to = text_put_number(to, job->total);
@@ -26,6 +35,26 @@ static char *write_json(char *to, const struct job *job,
 	return text_put(to, SLICE("\"}"));
 }
 
+/* {"counter":"blog/post-1","value":42,"today":3}; no byte of a name needs an
+ * escape, neither here nor in HTML. */
+static char *write_named_json(char *to, const struct job *job)
+{
+	to = text_put(to, SLICE("{\"counter\":\""));
+	to = text_put(to, job->counter);
+	to = text_put(to, SLICE("\",\"value\":"));
+	to = text_put_number(to, job->total);
+	to = text_put(to, SLICE(",\"today\":"));
+	to = text_put_number(to, job->today);
+	return text_put(to, SLICE("}"));
+}
+
+static char *write_json(char *to, const struct job *job,
+			const struct moment *moment)
+{
+	return is_home(job) ? write_home_json(to, job, moment)
+			    : write_named_json(to, job);
+}
+
 static char *write_mark(char *to, struct slice mark, const struct job *job,
 			const struct moment *moment)
 {
@@ -33,14 +62,17 @@ static char *write_mark(char *to, struct slice mark, const struct job *job,
 		return text_put_number(to, job->total);
 	if (slice_equal(mark, SLICE("today")))
 		return text_put_number(to, job->today);
+	if (slice_equal(mark, SLICE("name")))
+		return text_put(to, job->counter);
 	return text_put(to, local_time(moment)); /* {{time}} */
 }
 
-/* home.html with its {{marks}} replaced */
+/* The page with its {{marks}} replaced */
 static char *write_html(char *to, const struct job *job,
 			const struct moment *moment)
 {
-	const char *p = page, *end = page + sizeof(page), *mark;
+	const char *p = is_home(job) ? home : named, *mark;
+	const char *end = p + (is_home(job) ? sizeof(home) : sizeof(named));
 
 	while ((mark = memmem(p, (size_t)(end - p), "{{", 2))) {
 		to = text_put(to, (struct slice){p, (size_t)(mark - p)});

@@ -1,49 +1,31 @@
 /* The items: POST /items and GET /items/{id}. */
+#include "site/body.h"
 #include "site/pages.h"
 #include "util/text.h"
 #include "store/item.h"
 #include "store/store.h"
-#include "util/json.h"
-
-#include <stdio.h>
 
 enum { NAME, DESCRIPTION, ID, MEMBERS };
-
-/* The members, decoded; there is one change a turn. */
-static char decoded[JSON_TEXT_MAX];
-
-static void refuse(struct job *job, int status, const char *why)
-{
-	job->status = status;
-	job->error = why;
-}
 
 /* Reads the body; refuses it with the field that is wrong. */
 static bool read_item(struct job *job, struct json_member members[MEMBERS])
 {
-	static char why[128];
-	size_t at;
-	const char *fault =
-		json_read_object(job->body, members, MEMBERS, decoded, &at);
-
-	if (fault) {
-		snprintf(why, sizeof(why), "the body: %s, at byte %zu", fault,
-			 at);
-		refuse(job, 400, why);
-	} else if (members[NAME].kind == JSON_MISSING) {
-		refuse(job, 400, "\"name\" is missing");
+	if (!body_read(job, members, MEMBERS))
+		return false;
+	if (members[NAME].kind == JSON_MISSING) {
+		job_refuse(job, 400, "\"name\" is missing");
 	} else if (members[NAME].kind != JSON_STRING) {
-		refuse(job, 400, "\"name\" is not a string");
+		job_refuse(job, 400, "\"name\" is not a string");
 	} else if (members[NAME].value.n == 0) {
-		refuse(job, 400, "\"name\" is empty");
+		job_refuse(job, 400, "\"name\" is empty");
 	} else if (members[NAME].value.n > STORE_ITEM_NAME_MAX) {
-		refuse(job, 400, "\"name\" is over 200 bytes");
+		job_refuse(job, 400, "\"name\" is over 200 bytes");
 	} else if (members[DESCRIPTION].kind > JSON_NULL &&
 		   members[DESCRIPTION].kind != JSON_STRING) {
-		refuse(job, 400, "\"description\" is not a string");
+		job_refuse(job, 400, "\"description\" is not a string");
 	} else if (members[DESCRIPTION].kind == JSON_STRING &&
 		   members[DESCRIPTION].value.n > STORE_ITEM_DESCRIPTION_MAX) {
-		refuse(job, 400, "\"description\" is over 10000 bytes");
+		job_refuse(job, 400, "\"description\" is over 10000 bytes");
 	}
 	return job->status == 0;
 }

@@ -1,5 +1,7 @@
 #include "site/accept.h"
+#include "site/admin.h"
 #include "site/pages.h"
+#include "site/repeat.h"
 #include "util/text.h"
 #include "store/store.h"
 
@@ -8,13 +10,15 @@
 enum {
 	READS = BIT(HTTP_GET) | BIT(HTTP_HEAD) | BIT(HTTP_OPTIONS),
 	POSTS = BIT(HTTP_POST) | BIT(HTTP_OPTIONS),
+	PUTS = BIT(HTTP_PUT),
+	DELETES = BIT(HTTP_DELETE),
 	TEXT = BIT(MEDIA_TEXT),
 	JSON = BIT(MEDIA_JSON),
 	HTML = BIT(MEDIA_HTML),
 };
 
 /* What a path has behind the route's. */
-enum rest { REST_NONE, REST_ID };
+enum rest { REST_NONE, REST_ID, REST_NAME };
 
 struct route {
 	struct slice path; /* whole, or up to the rest */
@@ -34,17 +38,40 @@ enum {
 	SUFFIX = 2, /* a suffix of the path may choose the media */
 	TOTAL = 4,  /* shows a total */
 	TAKES_JSON = 8,
+	ADMIN = 16,    /* only with the ADMIN_TOKEN */
+	NOT_HOME = 32, /* of every counter but that */
 };
 
 /*
- * Everything that is served. To add a page: write its function (see pages.h),
- * add a row here, a line to docs/visitd.8 and a test to tests/e2e.
+ * Everything that is served. A path has a row for each kind of request that it
+ * takes; the first one tells how a refusal looks. To add a page: write its
+ * function (see pages.h), add a row here, a line to docs/visitd.8 and a test to
+ * tests/e2e.
  */
 /* clang-format off */
 static const struct route routes[] = {
 	{SLICE_INIT("/"), REST_NONE, READS, CALL_ADD, COUNTS | TOTAL,
 	 TEXT | JSON | HTML, MEDIA_TEXT, home_page, NULL},
+	{SLICE_INIT("/hit"), REST_NONE, READS, CALL_ADD,
+	 SUFFIX | COUNTS | TOTAL,
+	 TEXT | JSON | HTML, MEDIA_TEXT, home_page, NULL},
+	{SLICE_INIT("/hit/"), REST_NAME, READS, CALL_ADD,
+	 SUFFIX | COUNTS | TOTAL,
+	 TEXT | JSON | HTML, MEDIA_TEXT, home_page, NULL},
 	{SLICE_INIT("/visits"), REST_NONE, READS, CALL_ADD, SUFFIX | TOTAL,
+	 TEXT | JSON | HTML, MEDIA_TEXT, visits_page, NULL},
+	{SLICE_INIT("/visits"), REST_NONE, PUTS, CALL_CHANGE,
+	 SUFFIX | TOTAL | TAKES_JSON | ADMIN,
+	 TEXT | JSON, MEDIA_JSON, visits_page, counter_set},
+	{SLICE_INIT("/visits/"), REST_NAME, READS, CALL_ADD, SUFFIX | TOTAL,
+	 TEXT | JSON | HTML, MEDIA_TEXT, visits_page, NULL},
+	{SLICE_INIT("/visits/"), REST_NAME, PUTS, CALL_CHANGE,
+	 SUFFIX | TOTAL | TAKES_JSON | ADMIN,
+	 TEXT | JSON, MEDIA_JSON, visits_page, counter_set},
+	{SLICE_INIT("/visits/"), REST_NAME, DELETES, CALL_CHANGE,
+	 SUFFIX | ADMIN | NOT_HOME,
+	 TEXT | JSON, MEDIA_JSON, dropped_page, counter_drop},
+	{SLICE_INIT("/get/"), REST_NAME, READS, CALL_ADD, SUFFIX | TOTAL,
 	 TEXT | JSON | HTML, MEDIA_TEXT, visits_page, NULL},
 	{SLICE_INIT("/items"), REST_NONE, POSTS, CALL_CHANGE, TAKES_JSON,
 	 TEXT | JSON, MEDIA_JSON, item_page, items_create},
@@ -59,39 +86,67 @@ static const struct route routes[] = {
 };
 /* clang-format on */
 
-enum {
-	ROUTES_LEN = sizeof(routes) / sizeof(*routes),
-	PATH_BUFFER = 64, /* a longer path is none of the table's */
-};
+enum { ROUTES_LEN = sizeof(routes) / sizeof(*routes) };
 
-static const struct {
-	struct slice suffix;
-	enum media media;
+/*
+ * The longest first. A name that ends in one of them is reached with another
+ * one behind it; those of the badges are kept for them, so that no name grows
+ * that could not be reached later.
+ */
+static const struct suffix {
+	struct slice text;
+	enum media media; /* of a refusal, where it is not served */
+	bool is_served;
 } suffixes[] = {
-	{SLICE_INIT(".txt"), MEDIA_TEXT},
-	{SLICE_INIT(".json"), MEDIA_JSON},
+	{SLICE_INIT(".shields.json"), MEDIA_JSON, false},
+	{SLICE_INIT(".json"), MEDIA_JSON, true},
+	{SLICE_INIT(".txt"), MEDIA_TEXT, true},
+	{SLICE_INIT(".svg"), MEDIA_TEXT, false},
+	{SLICE_INIT(".gif"), MEDIA_TEXT, false},
 };
 
-/* The path without escapes (the parser has seen that they are whole), or one
- * that matches nothing when it does not fit. */
-static struct slice decode(struct slice path, char buffer[PATH_BUFFER])
+/* What a path says. */
+struct target {
+	struct slice path;	     /* decoded; without its suffix, if any */
+	struct slice rest;	     /* of it: what is behind the route's */
+	const struct suffix *suffix; /* or NULL */
+	const struct route *route;   /* or NULL */
+};
+
+static const struct settings *settings;
+
+void site_open(const struct settings *by)
+{
+	settings = by;
+}
+
+/* An escaped slash is none: it becomes NUL, which is part of no path (the
+ * parser refuses %00) and of no name. */
+static char decode_byte(const char *escape)
+{
+	char c = (char)(ascii_hex_value(escape[1]) * 16 +
+			ascii_hex_value(escape[2]));
+
+	return c == '/' ? '\0' : c;
+}
+
+/* The path without escapes (the parser has seen that they are whole). What
+ * does not fit is cut off: it is too long for a name and for the table, too. */
+static struct slice decode(struct slice path, char room[SITE_ROOM])
 {
 	size_t n = 0;
 
 	if (!memchr(path.p, '%', path.n))
 		return path;
-	for (size_t i = 0; i < path.n; i++) {
-		if (n == PATH_BUFFER)
-			return (struct slice){NULL, 0};
+	for (size_t i = 0; i < path.n && n < SITE_ROOM; i++) {
 		if (path.p[i] != '%') {
-			buffer[n++] = path.p[i];
+			room[n++] = path.p[i];
 			continue;
 		}
-		buffer[n++] = (char)(ascii_hex_value(path.p[i + 1]) * 16 +
-				     ascii_hex_value(path.p[i + 2]));
+		room[n++] = decode_byte(path.p + i);
 		i += 2;
 	}
-	return (struct slice){buffer, n};
+	return (struct slice){room, n};
 }
 
 static bool ends_with(struct slice text, struct slice end)
@@ -100,16 +155,12 @@ static bool ends_with(struct slice text, struct slice end)
 	       memcmp(text.p + text.n - end.n, end.p, end.n) == 0;
 }
 
-/* Takes a known suffix off the path; gives the set of media that it leaves. */
-static unsigned take_suffix(struct slice *path)
+static const struct suffix *find_suffix(struct slice path)
 {
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
-		if (!ends_with(*path, suffixes[i].suffix))
-			continue;
-		path->n -= suffixes[i].suffix.n;
-		return BIT(suffixes[i].media);
-	}
-	return 0;
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++)
+		if (ends_with(path, suffixes[i].text))
+			return &suffixes[i];
+	return NULL;
 }
 
 /* Whether the path is that of the route; *rest is what is behind it. */
@@ -122,32 +173,54 @@ static bool fits(const struct route *route, struct slice path,
 	    memcmp(path.p, route->path.p, route->path.n) != 0)
 		return false;
 	*rest = slice_after(path, route->path.n);
-	return true;
+	return !(route->flags & NOT_HOME) ||
+	       !slice_equal(*rest, SLICE(STORE_HOME));
 }
 
-static const struct route *find_route(struct slice path, struct slice *rest)
+/* The row of the path and the method; without one, the first of the path. */
+static void find_route(struct target *target, enum http_method method)
 {
+	target->route = NULL;
+	for (size_t i = 0; i < ROUTES_LEN; i++) {
+		bool takes = routes[i].methods & BIT(method);
+
+		if ((target->route && !takes) ||
+		    !fits(&routes[i], target->path, &target->rest))
+			continue;
+		target->route = &routes[i];
+		if (takes)
+			return;
+	}
+}
+
+/* What all rows of the path take; of "*", all there are. */
+static unsigned methods_at(struct slice path)
+{
+	bool is_all = slice_equal(path, SLICE("*"));
+	unsigned methods = 0;
+	struct slice rest;
+
 	for (size_t i = 0; i < ROUTES_LEN; i++)
-		if (fits(&routes[i], path, rest))
-			return &routes[i];
-	return NULL;
+		if (is_all || fits(&routes[i], path, &rest))
+			methods |= routes[i].methods;
+	return methods;
 }
 
-/* The route of a path; *suffix are the media that its suffix names, or 0. */
-static const struct route *match_path(struct slice path, unsigned *suffix,
-				      struct slice *rest)
+static void read_path(const struct http_request *request, struct target *target,
+		      char room[SITE_ROOM])
 {
-	const struct route *route = find_route(path, rest);
-
-	*suffix = 0;
-	if (route)
-		return route;
-	*suffix = take_suffix(&path);
-	if (*suffix)
-		route = find_route(path, rest);
-	if (!route || !(route->flags & SUFFIX) || !(route->media & *suffix))
-		return NULL;
-	return route;
+	*target = (struct target){.path = decode(request->path, room)};
+	find_route(target, request->method);
+	if (target->route && !(target->route->flags & SUFFIX))
+		return;
+	target->suffix = find_suffix(target->path);
+	if (!target->suffix)
+		return;
+	target->path.n -= target->suffix->text.n;
+	find_route(target, request->method);
+	if (target->route &&
+	    (!(target->route->flags & SUFFIX) || !target->suffix->is_served))
+		target->route = NULL;
 }
 
 /* 1, 42: an id as it was given. 0: this text names no item. */
@@ -179,14 +252,14 @@ static bool is_prefetch(const struct http_request *request)
 }
 
 static void choose_media(const struct http_request *request, struct job *job,
-			 unsigned suffix)
+			 const struct suffix *suffix)
 {
 	const struct route *route = job->route;
 	unsigned offered = TEXT | JSON | HTML; /* of a refusal */
 	enum media first = MEDIA_TEXT;
 
 	if (suffix) {
-		job->media = suffix & JSON ? MEDIA_JSON : MEDIA_TEXT;
+		job->media = suffix->media;
 		return;
 	}
 	if (route && !route->media && !job->status)
@@ -208,22 +281,45 @@ static bool is_json(const struct http_request *request)
 					  SLICE("application/json"));
 }
 
-/* The first refusal in the contract's order: 404, 405, 417, 413, 415. */
-static int check(const struct http_request *request, const struct job *job,
-		 const char **why)
+/* 404, or 400 for a name that can be none. */
+static int check_path(const struct target *target, const char **why)
 {
-	if (!job->route && !slice_equal(request->path, SLICE("*"))) {
+	const char *fault;
+
+	if (!target->route && !slice_equal(target->path, SLICE("*"))) {
 		*why = "there is nothing at this path";
 		return 404;
 	}
-	if (job->route && job->route->rest == REST_ID && job->id == 0) {
+	if (target->route && target->route->rest == REST_ID &&
+	    read_id(target->rest) == 0) {
 		*why = "there is no such item";
 		return 404;
 	}
-	if (job->route && !(job->route->methods & BIT(job->method))) {
+	if (target->route && target->route->rest == REST_NAME &&
+	    (fault = store_name_fault(target->rest))) {
+		*why = fault;
+		return 400;
+	}
+	return 0;
+}
+
+/* 405, and 401 or 403 */
+static int check_method(const struct http_request *request,
+			const struct route *route, const char **why)
+{
+	if (!(route->methods & BIT(request->method))) {
 		*why = "this path does not take this method";
 		return 405;
 	}
+	if (route->flags & ADMIN)
+		return admin_check(request, settings->admin_token, why);
+	return 0;
+}
+
+/* 417, 413, 415; and 400 for a part of a body (RFC 9110 14.5) */
+static int check_body(const struct http_request *request,
+		      const struct route *route, const char **why)
+{
 	if (request->expects_unknown) {
 		*why = "no expectation but 100-continue is known";
 		return 417;
@@ -232,29 +328,69 @@ static int check(const struct http_request *request, const struct job *job,
 		*why = "the body is over 65536 bytes";
 		return 413;
 	}
-	if (job->route && (job->route->flags & TAKES_JSON) &&
-	    job->method != HTTP_OPTIONS && !is_json(request)) {
+	if (route && (route->flags & TAKES_JSON) &&
+	    request->method != HTTP_OPTIONS && !is_json(request)) {
 		*why = "the body should be application/json";
 		return 415;
+	}
+	if (request->method == HTTP_PUT &&
+	    http_field_value(request, SLICE("content-range")).p) {
+		*why = "Content-Range: a total is set as a whole";
+		return 400;
 	}
 	return 0;
 }
 
-static enum reason reason_of(const struct http_request *request,
+/* The first refusal, in the contract's order. */
+static int check(const struct http_request *request,
+		 const struct target *target, const char **why)
+{
+	int status = check_path(target, why);
+
+	if (!status && target->route)
+		status = check_method(request, target->route, why);
+	return status ? status : check_body(request, target->route, why);
+}
+
+static enum reason reason_of(const struct http_request *request, time_t now,
 			     const struct job *job)
 {
 	if (!(job->route->flags & COUNTS))
 		return REASON_READ;
 	if (job->method == HTTP_HEAD)
 		return REASON_HEAD;
-	return is_prefetch(request) ? REASON_PREFETCH : REASON_COUNTED;
+	if (is_prefetch(request))
+		return REASON_PREFETCH;
+	if (settings->repeat_window &&
+	    repeat_is_known(request, job->counter, now,
+			    settings->repeat_window))
+		return REASON_REPEAT;
+	return REASON_COUNTED;
 }
 
-void site_route(const struct http_request *request, struct job *job)
+/* What the store is asked for: about an item, or a counter, if at all. */
+static void ask_store(const struct http_request *request, time_t now,
+		      struct job *job, struct slice rest)
 {
-	char buffer[PATH_BUFFER];
-	struct slice rest;
-	unsigned suffix;
+	const struct route *route = job->route;
+
+	job->call = route->call;
+	if (route->rest == REST_ID) {
+		job->id = read_id(rest);
+		job->size += STORE_ITEM_JSON_MAX;
+	}
+	if (route->rest == REST_NAME)
+		job->counter = rest;
+	else if (route->flags & TOTAL)
+		job->counter = SLICE(STORE_HOME);
+	if (job->call == CALL_ADD)
+		job->reason = reason_of(request, now, job);
+}
+
+void site_route(const struct http_request *request, time_t now, struct job *job,
+		char room[SITE_ROOM])
+{
+	struct target target;
 
 	*job = (struct job){
 		.method = request->method,
@@ -262,21 +398,15 @@ void site_route(const struct http_request *request, struct job *job)
 		.keep_alive = request->keep_alive,
 		.error = "",
 	};
-	job->route = match_path(decode(request->path, buffer), &suffix, &rest);
-	if (job->route && job->route->rest == REST_ID)
-		job->id = read_id(rest);
-	job->status = check(request, job, &job->error);
-	choose_media(request, job, suffix);
+	read_path(request, &target, room);
+	job->route = target.route;
+	job->status = check(request, &target, &job->error);
+	choose_media(request, job, target.suffix);
 	job->size = job->media == MEDIA_HTML ? 2048 : 512;
-	if (job->status || !job->route || job->method == HTTP_OPTIONS)
-		return;
-	job->call = job->route->call;
-	if (job->call == CALL_ITEM)
-		job->size += STORE_ITEM_JSON_MAX;
-	if (job->call == CALL_ADD) {
-		job->counter = SLICE(STORE_HOME);
-		job->reason = reason_of(request, job);
-	}
+	if (job->status == 405 || job->method == HTTP_OPTIONS)
+		job->allowed = methods_at(target.path);
+	if (!job->status && job->route && job->method != HTTP_OPTIONS)
+		ask_store(request, now, job, target.rest);
 }
 
 void site_change(struct job *job)
@@ -291,7 +421,7 @@ void site_refuse(struct job *job, const struct http_request *request,
 	if (!request)
 		return;
 	job->method = request->method;
-	choose_media(request, job, 0);
+	choose_media(request, job, NULL);
 }
 
 /* "GET, HEAD, OPTIONS" */
@@ -309,21 +439,10 @@ static char *put_methods(char *to, unsigned methods)
 	return to;
 }
 
-static unsigned methods_of(const struct job *job)
-{
-	unsigned methods = 0;
-
-	if (job->route)
-		return job->route->methods;
-	for (size_t i = 0; i < ROUTES_LEN; i++) /* OPTIONS * */
-		methods |= routes[i].methods;
-	return methods;
-}
-
 static char *put_allow(char *to, const struct job *job)
 {
 	to = text_put(to, SLICE("Allow: "));
-	to = put_methods(to, methods_of(job));
+	to = put_methods(to, job->allowed);
 	return text_put(to, SLICE("\r\n"));
 }
 
@@ -334,7 +453,7 @@ static void answer_options(const struct job *job, struct http_reply *reply,
 	char *to = put_allow(scratch, job);
 
 	to = text_put(to, SLICE("Access-Control-Allow-Methods: "));
-	to = put_methods(to, methods_of(job));
+	to = put_methods(to, job->allowed);
 	to = text_put(to, SLICE("\r\nAccess-Control-Allow-Headers: "
 				"Authorization, Content-Type\r\n"
 				"Access-Control-Max-Age: 86400\r\n"));
@@ -355,11 +474,24 @@ static void answer_refusal(const struct job *job, const struct moment *moment,
 		reply->fields[3] =
 			(struct slice){scratch, (size_t)(end - scratch)};
 		scratch = end;
+	} else if (job->status == 401) {
+		reply->fields[3] = SLICE("WWW-Authenticate: Bearer\r\n");
 	} else if (job->status == 503) {
 		reply->fields[3] = SLICE("Retry-After: 1\r\n");
 	}
 	reply->fields[2] = SLICE("Cache-Control: no-store\r\n");
 	(health ? health_page : error_page)(job, moment, reply, scratch);
+}
+
+/* Gives what is left of the scratch. */
+static char *set_cookie(const struct job *job, time_t now,
+			struct http_reply *reply, char *scratch)
+{
+	char *end = repeat_put_cookie(scratch, job->counter, now,
+				      settings->repeat_window);
+
+	reply->fields[3] = (struct slice){scratch, (size_t)(end - scratch)};
+	return end;
 }
 
 static void answer_page(const struct job *job, const struct moment *moment,
@@ -373,6 +505,7 @@ static void answer_page(const struct job *job, const struct moment *moment,
 		[REASON_READ] = SLICE_INIT(FRESH "0; reason=read\r\n"),
 		[REASON_HEAD] = SLICE_INIT(FRESH "0; reason=head\r\n"),
 		[REASON_PREFETCH] = SLICE_INIT(FRESH "0; reason=prefetch\r\n"),
+		[REASON_REPEAT] = SLICE_INIT(FRESH "0; reason=repeat\r\n"),
 #undef FRESH
 	};
 
@@ -380,6 +513,9 @@ static void answer_page(const struct job *job, const struct moment *moment,
 		reply->fields[2] = counted[job->reason];
 	else if (job->call != CALL_NONE)
 		reply->fields[2] = SLICE("Cache-Control: no-store\r\n");
+	if ((job->route->flags & COUNTS) && job->reason == REASON_COUNTED &&
+	    settings->repeat_window)
+		scratch = set_cookie(job, moment->now, reply, scratch);
 	job->route->page(job, moment, reply, scratch);
 }
 

@@ -11,6 +11,7 @@
 #include "http/parse.h"
 #include "http/reply.h"
 #include "util/date.h"
+#include "util/settings.h"
 #include "util/slice.h"
 
 #include <stdbool.h>
@@ -18,7 +19,10 @@
 #include <stdint.h>
 #include <time.h>
 
-enum { SITE_SCRATCH = 16384 /* bytes that a reply may be rendered in */ };
+enum {
+	SITE_SCRATCH = 16384, /* bytes that a reply may be rendered in */
+	SITE_ROOM = 160,      /* bytes that a path is decoded in */
+};
 
 /* The representations, in the order that decides ties of Accept. */
 enum media { MEDIA_TEXT, MEDIA_JSON, MEDIA_HTML, MEDIA_LEN };
@@ -31,7 +35,13 @@ enum media { MEDIA_TEXT, MEDIA_JSON, MEDIA_HTML, MEDIA_LEN };
 enum site_call { CALL_NONE, CALL_ADD, CALL_PING, CALL_ITEM, CALL_CHANGE };
 
 /* Why a request that shows a total was not counted. */
-enum reason { REASON_COUNTED, REASON_READ, REASON_HEAD, REASON_PREFETCH };
+enum reason {
+	REASON_COUNTED,
+	REASON_READ,
+	REASON_HEAD,
+	REASON_PREFETCH,
+	REASON_REPEAT,
+};
 
 struct route;
 
@@ -40,6 +50,7 @@ struct job {
 	const struct route *route; /* NULL: refused before there was one */
 	struct slice counter;	   /* whose total is asked for, if one is */
 	enum http_method method;
+	unsigned allowed; /* of a 405 or OPTIONS: 1 << enum http_method */
 	enum media media;
 	enum site_call call;
 	enum reason reason;
@@ -63,12 +74,20 @@ struct moment {
 	char local[DATE_LOCAL_SIZE];
 };
 
+/* Goes by these settings, which must outlive it. */
+void site_open(const struct settings *settings);
+
 /*
- * Says what `request` asks for. What is refused has job->status and goes to
- * site_answer like any other; job->call is then CALL_NONE. Bodies are refused
- * here, too, by their announced length: 413.
+ * Says what `request`, which came `now`, asks for. What is refused has
+ * job->status and goes to site_answer like any other; job->call is then
+ * CALL_NONE. Bodies are refused here, too, by their announced length: 413.
+ *
+ * A counter's name is where it was received, in the request. One with escapes
+ * is decoded into `room`, which is not touched otherwise and has to live as
+ * long: what was received is const, and may be parsed again.
  */
-void site_route(const struct http_request *request, struct job *job);
+void site_route(const struct http_request *request, time_t now, struct job *job,
+		char room[SITE_ROOM]);
 
 /*
  * The job of a request that is refused with `status` and a static phrase.
@@ -78,9 +97,16 @@ void site_route(const struct http_request *request, struct job *job);
 void site_refuse(struct job *job, const struct http_request *request,
 		 int status, const char *why);
 
-/* Makes the change that a job with CALL_CHANGE asks for: the store's call, its
- * result in the job. */
+/*
+ * Makes the change that a job with CALL_CHANGE asks for: the store's call, its
+ * result in the job. One whose answer shows a total becomes a read of it:
+ * job->call is then CALL_ADD.
+ */
 void site_change(struct job *job);
+
+/* There was nothing of the counter that a job does not count: a read is a 404,
+ * any other shows 0. */
+void site_unknown(struct job *job);
 
 /* A copy of `error` that lasts until the next call of this. */
 const char *site_keep_error(const char *error);

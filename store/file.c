@@ -434,21 +434,16 @@ int store_ping(void)
 	return status;
 }
 
-/* What is not on disk yet. -1 when it cannot be brought there, with a line in
- * the log. */
+/* Brings to disk what is not there yet. */
 static int sync_all(void)
 {
 	if (store.visits.fd >= 0 && disk_sync(&store.visits) < 0)
-		log_error("cannot sync %s:", store.visits_path);
-	else if (history_sync(&store.history) < 0)
-		log_error("cannot sync %s:", store.history_path);
-	else if (items_sync() < 0)
-		log_error("cannot sync the items:");
-	else if (counters_sync() != 0)
-		log_error("%s", failure_reason());
-	else
-		return 0;
-	return -1;
+		return fail("cannot sync %s:", store.visits_path);
+	if (history_sync(&store.history) < 0)
+		return fail("cannot sync %s:", store.history_path);
+	if (items_sync() < 0)
+		return fail("cannot sync the items:");
+	return counters_sync();
 }
 
 int store_tick(void)
@@ -460,8 +455,10 @@ int store_tick(void)
 	if (now - store.synced_at < SYNC_EVERY)
 		return (int)(store.synced_at + SYNC_EVERY - now);
 	store.synced_at = now;
-	if (sync_all() < 0)
+	if (sync_all()) {
+		log_error("%s", failure_reason());
 		return SYNC_EVERY;
+	}
 	store.unsynced = false;
 	return -1;
 }
@@ -526,11 +523,13 @@ int store_open(const struct settings *settings)
 	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
 }
 
-void store_close(void)
+int store_close(void)
 {
-	sync_all();
+	int status = sync_all();
+
 	items_close();
 	counters_close();
 	disk_close(&store.visits);
 	disk_close(&store.history.file);
+	return status;
 }

@@ -64,18 +64,25 @@ enum {
  * counts, the set of the names. ARGV: a number, today, the name, and room: the
  * most names there may be, or yes or no.
  */
-#define MEET                                                           \
-	"local was = redis.call('GET', KEYS[1])\n"                     \
-	"local new = not was or was == 'dropped'\n"                    \
-	"if not new and not string.find(was, '^%d+$') then\n"          \
-	"  return {'garbage', was}\n"                                  \
-	"end\n"                                                        \
-	"if new and KEYS[3] and\n"                                     \
-	"    redis.call('SISMEMBER', KEYS[3], ARGV[3]) == 0 and\n"     \
-	"    redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then\n" \
-	"  return {'full'}\n"                                          \
-	"end\n"                                                        \
-	"if new and ARGV[4] == 'no' then return {'new'} end\n"
+#define IS_TOTAL                                                     \
+	"local function is_total(s)\n"                               \
+	"  return (s == '0' or string.find(s, '^[1-9]%d*$')) and\n"  \
+	"    (#s < 19 or #s == 19 and s <= '9223372036854775807')\n" \
+	"end\n"
+
+#define MEET                                                                   \
+	IS_TOTAL                                                               \
+		"local was = redis.call('GET', KEYS[1])\n"                     \
+		"local new = not was or was == 'dropped'\n"                    \
+		"if not new and not is_total(was) then\n"                      \
+		"  return {'garbage', was}\n"                                  \
+		"end\n"                                                        \
+		"if new and KEYS[3] and\n"                                     \
+		"    redis.call('SISMEMBER', KEYS[3], ARGV[3]) == 0 and\n"     \
+		"    redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then\n" \
+		"  return {'full'}\n"                                          \
+		"end\n"                                                        \
+		"if new and ARGV[4] == 'no' then return {'new'} end\n"
 
 #define BOOK "if KEYS[3] then redis.call('SADD', KEYS[3], ARGV[3]) end\n"
 
@@ -110,13 +117,13 @@ static const char script_set[] =
 
 /* Forgets it, but for a word that lasts ARGV[1] seconds. */
 static const char script_drop[] =
-	"local was = redis.call('GET', KEYS[1])\n"
-	"if not was or was == 'dropped' then return {'new'} end\n"
-	"if not string.find(was, '^%d+$') then return {'garbage', was} end\n"
-	"redis.call('SET', KEYS[1], 'dropped', 'EX', ARGV[1])\n"
-	"redis.call('DEL', KEYS[2])\n"
-	"if KEYS[3] then redis.call('SREM', KEYS[3], ARGV[3]) end\n"
-	"return {'ok'}\n";
+	IS_TOTAL "local was = redis.call('GET', KEYS[1])\n"
+		 "if not was or was == 'dropped' then return {'new'} end\n"
+		 "if not is_total(was) then return {'garbage', was} end\n"
+		 "redis.call('SET', KEYS[1], 'dropped', 'EX', ARGV[1])\n"
+		 "redis.call('DEL', KEYS[2])\n"
+		 "if KEYS[3] then redis.call('SREM', KEYS[3], ARGV[3]) end\n"
+		 "return {'ok'}\n";
 
 /* Books the name ARGV[1] in the set KEYS[1], of at most ARGV[2]. */
 static const char script_book[] =
@@ -131,18 +138,18 @@ static const char script_book[] =
 /* The next id of at most ARGV[1] items; and the item ARGV[2] under it, unless
  * that is a matter of another slot. */
 static const char script_item[] =
-	"local id = redis.call('GET', KEYS[1]) or '0'\n"
-	"if not string.find(id, '^%d+$') then return {'garbage', id} end\n"
-	"local made\n"
-	"repeat\n"
-	"  if tonumber(redis.call('GET', KEYS[1]) or '0') >= "
-	"tonumber(ARGV[1])\n"
-	"  then return {'full'} end\n"
-	"  id = redis.call('INCR', KEYS[1])\n"
-	"  made = not ARGV[2] or\n"
-	"    redis.call('SETNX', 'item:' .. id, ARGV[2]) == 1\n"
-	"until made\n"
-	"return {'ok', tostring(id)}\n";
+	IS_TOTAL "local id = redis.call('GET', KEYS[1]) or '0'\n"
+		 "if not is_total(id) then return {'garbage', id} end\n"
+		 "local made\n"
+		 "repeat\n"
+		 "  if tonumber(redis.call('GET', KEYS[1]) or '0') >= "
+		 "tonumber(ARGV[1])\n"
+		 "  then return {'full'} end\n"
+		 "  id = redis.call('INCR', KEYS[1])\n"
+		 "  made = not ARGV[2] or\n"
+		 "    redis.call('SETNX', 'item:' .. id, ARGV[2]) == 1\n"
+		 "until made\n"
+		 "return {'ok', tostring(id)}\n";
 
 /* A counter of which this worker knows that the total and the day are there. */
 struct mark {
@@ -502,6 +509,12 @@ static void settle_none(struct tally *t)
 	t->error = "no such counter";
 }
 
+/* As Redis reads it: 007 is none. */
+static bool read_total(struct slice text, int64_t *total)
+{
+	return number_read(text, total) && (text.n == 1 || *text.p != '0');
+}
+
 static int settle_read(struct tally *t, size_t command, const char *key)
 {
 	const redisReply *total = pipeline_reply(command);
@@ -517,7 +530,7 @@ static int settle_read(struct tally *t, size_t command, const char *key)
 		settle_none(t);
 		return 0;
 	}
-	if (!number_read(reply_text(total), &t->total))
+	if (!read_total(reply_text(total), &t->total))
 		return fail_text(command, key, reply_text(total));
 	if (!base || base->type == REDIS_REPLY_ERROR)
 		return fail_reply(command + 1, key);

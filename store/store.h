@@ -56,8 +56,9 @@ struct tally {
  */
 int store_open(const struct settings *settings);
 
-/* Brings everything to disk and lets go of it. */
-void store_close(void);
+/* Brings everything to disk and lets go of it. Gives 0, or 503 with
+ * store_error(): something that was counted may not be there. */
+int store_close(void);
 
 /*
  * Commits the visits of a whole turn: `len` tallies with different counters.
@@ -82,8 +83,7 @@ int store_set(struct slice counter, int64_t value);
 int store_drop(struct slice counter);
 
 /*
- * Calls `each` for every counter with its total, the home counter (if it was
- * ever counted) first. It may take its time: nothing is locked meanwhile, and
+ * Calls `each` for every counter with its total, the home counter first. It may take its time: nothing is locked meanwhile, and
  * the slice is valid during the call. Gives 0, or 503 with store_error(), also
  * when some were told already.
  */

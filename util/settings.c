@@ -5,11 +5,15 @@
 #include "util/number.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum kind { NUMBER, WORD, TEXT, ADDRESS };
+enum kind { NUMBER, WORD, TEXT, ADDRESS, SECRET };
 
 struct setting {
 	const char *name;
@@ -68,6 +72,10 @@ static const struct setting table[] = {
 	 "items that can be created"},
 	{"MAX_CONNECTIONS", NUMBER, AT(max_connections), "10000", NULL, 1,
 	 1000000, NULL, "connections of one worker"},
+	{"REPEAT_WINDOW", NUMBER, AT(repeat_window), "0", NULL, 0, 31536000,
+	 NULL, "seconds in which a returning browser is not counted again"},
+	{"ADMIN_TOKEN", SECRET, AT(admin_token), NULL, "none", 0, 0, NULL,
+	 "who may set and forget totals: those who send it"},
 	{"ACCESS_LOG", WORD, AT(access_log), "off", NULL, 0, 0, "off|on",
 	 "a line a request on standard output"},
 	{"LOG_FORMAT", WORD, AT(log_json), "text", NULL, 0, 0, "text|json",
@@ -76,7 +84,10 @@ static const struct setting table[] = {
 	 "error|warn|info|debug", "what is told on standard error"},
 };
 
-enum { TABLE_LEN = sizeof(table) / sizeof(*table) };
+enum {
+	TABLE_LEN = sizeof(table) / sizeof(*table),
+	SECRETS_MAX = 4, /* rows of that kind */
+};
 
 static int *int_at(struct settings *s, const struct setting *row)
 {
@@ -137,6 +148,24 @@ static int set_address(struct settings *s, const struct setting *row,
 	return 0;
 }
 
+/* A second line in a file, or a NUL, would be somebody's mistake. */
+static bool is_secret(const char *value)
+{
+	for (const char *p = value; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return false;
+	return strlen(value) <= SETTINGS_SECRET_MAX;
+}
+
+static int set_secret(struct settings *s, const struct setting *row,
+		      const char *value)
+{
+	if (!is_secret(value))
+		return -1;
+	*text_at(s, row) = value;
+	return 0;
+}
+
 static void say_takes(const struct setting *row, char *out, size_t cap)
 {
 	switch (row->kind) {
@@ -150,6 +179,10 @@ static void say_takes(const struct setting *row, char *out, size_t cap)
 	case TEXT:
 		snprintf(out, cap, "a path of less than %d bytes", PATH_MAX);
 		break;
+	case SECRET:
+		snprintf(out, cap, "1 to %d bytes, none of them a control byte",
+			 SETTINGS_SECRET_MAX);
+		break;
 	case ADDRESS:
 		snprintf(out, cap, "an IPv4 or IPv6 address, such as 0.0.0.0");
 		break;
@@ -161,10 +194,9 @@ static int set_row(struct settings *s, const struct setting *row, char *error,
 {
 	static int (*const setters[])(struct settings *, const struct setting *,
 				      const char *) = {
-		[NUMBER] = set_number,
-		[WORD] = set_word,
-		[TEXT] = set_text,
-		[ADDRESS] = set_address,
+		[NUMBER] = set_number, [WORD] = set_word,
+		[TEXT] = set_text,     [ADDRESS] = set_address,
+		[SECRET] = set_secret,
 	};
 	const char *value = getenv(row->name);
 	char takes[128];
@@ -174,7 +206,110 @@ static int set_row(struct settings *s, const struct setting *row, char *error,
 	if (!value || setters[row->kind](s, row, value) == 0)
 		return 0;
 	say_takes(row, takes, sizeof(takes));
-	snprintf(error, cap, "%s=%.200s: takes %s", row->name, value, takes);
+	snprintf(error, cap, "%s=%.200s: takes %s", row->name,
+		 row->kind == SECRET ? "..." : value, takes);
+	return -1;
+}
+
+/*
+ * Secrets in files
+ */
+
+/* NAME_FILE of a secret, or NULL. */
+static const char *secret_path(const struct setting *row)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s_FILE", row->name);
+	const char *path = getenv(name);
+	return path && *path ? path : NULL;
+}
+
+/* Where what was in its file is kept: nothing points into a file. */
+static char *secret_room(const struct setting *row)
+{
+	static char rooms[SECRETS_MAX][SETTINGS_SECRET_MAX + 1];
+	size_t i = 0;
+
+	for (const struct setting *before = table; before < row; before++)
+		i += before->kind == SECRET;
+	return rooms[i];
+}
+
+/* Up to `cap` bytes of a file, none other than a regular one: the length, or
+ * -1 with errno. */
+static ssize_t read_file(const char *path, char *bytes, size_t cap)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	size_t len = 0;
+	ssize_t n = -1;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		while ((n = read(fd, bytes + len, cap - len)) > 0)
+			len += (size_t)n;
+	else
+		errno = EINVAL;
+	int error = errno;
+	close(fd);
+	errno = error;
+	return n < 0 ? -1 : (ssize_t)len;
+}
+
+/* The newline that an editor or a shell puts behind it is no part of it. */
+static size_t without_newline(const char *text, size_t len)
+{
+	if (len > 0 && text[len - 1] == '\n')
+		len--;
+	if (len > 0 && text[len - 1] == '\r')
+		len--;
+	return len;
+}
+
+/* Sets a secret to what its file holds; NULL, or what is wrong with that. */
+static const char *set_from_file(struct settings *s, const struct setting *row,
+				 const char *path)
+{
+	char text[SETTINGS_SECRET_MAX + 3];
+	char *room = secret_room(row);
+	ssize_t n = read_file(path, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return strerror(errno);
+	size_t len = without_newline(text, (size_t)n);
+	text[len] = '\0';
+	if (len == 0)
+		return "it is empty";
+	if (strlen(text) < len || !is_secret(text))
+		return "it is longer, or more than one line of text";
+	memcpy(room, text, len + 1);
+	*text_at(s, row) = room;
+	return NULL;
+}
+
+static int read_secret(struct settings *s, const struct setting *row,
+		       char *error, size_t cap)
+{
+	const char *path = secret_path(row), *value = getenv(row->name);
+
+	if (!path)
+		return 0;
+	if (value && *value) {
+		snprintf(error, cap,
+			 "%s_FILE=%.200s: takes the place of %s, which is set, "
+			 "too: unset one of them",
+			 row->name, path, row->name);
+		return -1;
+	}
+	const char *fault = set_from_file(s, row, path);
+	if (!fault)
+		return 0;
+	snprintf(error, cap,
+		 "%s_FILE=%.200s: takes a file that holds 1 to %d bytes in one "
+		 "line: %s",
+		 row->name, path, SETTINGS_SECRET_MAX, fault);
 	return -1;
 }
 
@@ -187,12 +322,27 @@ static int refuse(char *error)
 	return -1;
 }
 
+int settings_read_secrets(struct settings *s, char *error, size_t cap)
+{
+	char untold[1] = "";
+	int status = 0;
+
+	for (size_t i = 0; i < TABLE_LEN; i++)
+		if (table[i].kind == SECRET &&
+		    read_secret(s, &table[i], status ? untold : error,
+				status ? sizeof(untold) : cap) < 0)
+			status = -1;
+	return status ? refuse(error) : 0;
+}
+
 int settings_read(struct settings *s, char *error, size_t cap)
 {
 	memset(s, 0, sizeof(*s));
 	for (size_t i = 0; i < TABLE_LEN; i++)
 		if (set_row(s, &table[i], error, cap) < 0)
 			return refuse(error);
+	if (settings_read_secrets(s, error, cap) < 0)
+		return -1;
 	if (!date_zone_known(getenv("TZ"))) {
 		snprintf(error, cap,
 			 "TZ=%.200s: takes a zone that is installed here (such "
@@ -213,6 +363,9 @@ void settings_print(FILE *to)
 		fprintf(to, "  %-16s %-18s %s\n", row->name, value, row->what);
 		if (row->kind == WORD)
 			fprintf(to, "  %-16s %-18s (%s)\n", "", "", row->words);
+		if (row->kind == SECRET)
+			fprintf(to, "  %-16s %-18s (%s_FILE: a file with it)\n",
+				"", "", row->name);
 	}
 	fprintf(to, "  %-16s %-18s %s\n", "TZ", "the system's",
 		"zone of the times and of the days");

@@ -2,13 +2,16 @@
  * settings.h - what the environment says, read once at start
  *
  * To add a setting: a member here, a row in the table of settings.c, a line in
- * docs/visitd.8.
+ * docs/visitd.8. A row of the kind SECRET can be given by a file, too
+ * (NAME_FILE), and is shown in no message.
  */
 #ifndef UTIL_SETTINGS_H
 #define UTIL_SETTINGS_H
 
 #include <stddef.h>
 #include <stdio.h>
+
+enum { SETTINGS_SECRET_MAX = 4096 /* bytes */ };
 
 enum sync_mode { SYNC_ALWAYS, SYNC_EVERYSEC, SYNC_NO };
 
@@ -32,18 +35,27 @@ struct settings {
 	int store_timeout; /* milliseconds */
 	int max_counters;
 	int max_items;
-	int max_connections; /* of one worker */
-	int access_log;	     /* 0 or 1 */
-	int log_json;	     /* 0: combined format; 1: JSON */
-	int log_level;	     /* enum log_level */
+	int max_connections;	 /* of one worker */
+	int repeat_window;	 /* seconds; 0: all visits count */
+	const char *admin_token; /* NULL: none */
+	int access_log;		 /* 0 or 1 */
+	int log_json;		 /* 0: combined format; 1: JSON */
+	int log_level;		 /* enum log_level */
 };
 
 /*
- * Fills *s from the environment; texts point into it. An empty value counts as
- * none. Gives 0, or -1 with one line in `error` (of `cap` bytes) that names
- * the variable, its value and what it takes.
+ * Fills *s from the environment; texts point into it, or are kept here when
+ * they come from files. An empty value counts as none. Gives 0, or -1 with one
+ * line in `error` (of `cap` bytes) that names the variable, its value and what
+ * it takes.
  */
 int settings_read(struct settings *s, char *error, size_t cap);
+
+/*
+ * Reads the secrets that come from files again. One that cannot be read stays
+ * what it was; gives then -1, with one line in `error` about the first such.
+ */
+int settings_read_secrets(struct settings *s, char *error, size_t cap);
 
 /* The table of settings, for --help. */
 void settings_print(FILE *to);

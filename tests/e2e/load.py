@@ -6,13 +6,16 @@
 
 Every client keeps `depth` requests of `GET /` pipelined, or makes a new
 connection for each (`close=True`), reconnects when it must, and notes every
-number that it was told. Run as a program it is one such process: it works
+number that it was told. With `names=N` it hits one of N counters each time, at
+random, and with `drops=P` it drops it instead, P times of a hundred; a number
+is then a pair of the counter and its number. Run as a program it is one such process: it works
 until its standard input ends or its requests are done.
 """
 
 import argparse
 import collections
 import json
+import random
 import re
 import selectors
 import socket
@@ -24,6 +27,8 @@ STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.I)
 CLOSE = re.compile(rb"\r\nConnection: close\r\n", re.I)
 NUMBER = re.compile(rb"visits: (\d+)\n\Z")
+NAMED = re.compile(rb'{"counter":"([^"]+)","value":(\d+),')
+TOKEN = "load"  # the server's ADMIN_TOKEN, for drops
 LAST_ANSWERS = 15
 PAUSE = 0.01
 
@@ -59,13 +64,14 @@ class Load:
     """A running load on a port."""
 
     def __init__(self, port, *, clients=8, depth=1, processes=2,
-                 requests=None, close=False):
+                 requests=None, close=False, names=0, drops=0):
         """`requests` is for each client; without it, until stop()."""
         self.commands = []
         for i in range(processes):
             share = clients // processes + (i < clients % processes)
             words = [sys.executable, __file__, "--port", port,
-                     "--clients", share, "--depth", depth]
+                     "--clients", share, "--depth", depth,
+                     "--names", names, "--drops", drops, "--seed", i]
             if requests is not None:
                 words += ["--requests", requests]
             if close:
@@ -149,7 +155,7 @@ class Caller:
         self.left -= self.waiting
         self.sent_at = time.monotonic()
         try:
-            self.socket.send(self.load.request * self.waiting)
+            self.socket.send(self.load.batch(self.waiting))
         except (ConnectionResetError, BrokenPipeError):
             self.disconnect()
             self.fail("reset", self.waiting)
@@ -195,7 +201,8 @@ class Caller:
             if end < 0:
                 return at
             head = self.buffer[at:end + 2]
-            body_end = end + 4 + int(LENGTH.search(head).group(1))
+            length = LENGTH.search(head)  # a 204 has none
+            body_end = end + 4 + (int(length.group(1)) if length else 0)
             if len(self.buffer) < body_end:
                 return at
             self.note(head, self.buffer[end + 4:body_end])
@@ -209,7 +216,10 @@ class Caller:
                                 time.monotonic() - self.sent_at)
         self.waiting -= 1
         self.closing = self.closing or CLOSE.search(head) is not None
-        if status == "200":
+        if status == "200" and self.load.names:
+            name, number = NAMED.match(body).groups()
+            self.load.numbers.append((name.decode(), int(number)))
+        elif status == "200":
             number = int(NUMBER.search(body).group(1))
             self.load.numbers.append(number)
             self.load.backwards += number <= self.last
@@ -223,7 +233,10 @@ class Process:
         self.port = options.port
         self.depth = options.depth
         close = b"Connection: close\r\n" if options.close else b""
-        self.request = b"GET / HTTP/1.1\r\nHost: load\r\n" + close + b"\r\n"
+        self.end = b" HTTP/1.1\r\nHost: load\r\n" + close + b"\r\n"
+        self.names = options.names
+        self.drops = options.drops
+        self.random = random.Random(options.seed)
         self.selector = selectors.DefaultSelector()
         self.numbers = []
         self.statuses = collections.Counter()
@@ -233,6 +246,22 @@ class Process:
         self.stopping = None
         self.callers = [Caller(self, options.requests)
                         for _ in range(options.clients)]
+
+    def request(self):
+        """The next request of some client."""
+        if not self.names:
+            return b"GET /" + self.end
+        name = b"names/n%d" % self.random.randrange(self.names)
+        if self.random.randrange(100) >= self.drops:
+            return b"GET /hit/" + name + b".json" + self.end
+        return (b"DELETE /visits/" + name + self.end[:-2] +
+                f"Authorization: Bearer {TOKEN}\r\n\r\n".encode())
+
+    def batch(self, count):
+        """So many requests; those for the home counter are all the same."""
+        if not self.names:
+            return self.request() * count
+        return b"".join(self.request() for _ in range(count))
 
     def busy(self):
         """Whether any client still has something to do."""
@@ -269,6 +298,9 @@ def main():
     parser.add_argument("--depth", type=int, default=1)
     parser.add_argument("--requests", type=int, default=1 << 60)
     parser.add_argument("--close", action="store_true")
+    parser.add_argument("--names", type=int, default=0)
+    parser.add_argument("--drops", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     Process(parser.parse_args()).run()
 
 

@@ -287,7 +287,8 @@ def test_head_keeps_the_connection_in_step(shared):
 # OPTIONS, and methods that are not for a path
 
 PATHS = ["/", "/visits", "/visits.json", "/visits.txt", "/health",
-         "/favicon.ico", "/robots.txt"]
+         "/favicon.ico", "/robots.txt", "/hit", "/hit.json", "/hit/a/b",
+         "/hit/homepage.txt", "/get/a"]
 
 
 @pytest.mark.parametrize("target", PATHS)

@@ -1,4 +1,4 @@
-"""`visitd health`, `visitd get`, `visitd set`."""
+"""`visitd health`, `visitd get`, `visitd set` (test_export.py: the others)."""
 
 import fcntl
 import os
@@ -85,6 +85,29 @@ def test_set_while_it_counts(server):
     assert server.visit() == 1001
     assert ask(server, "set", "homepage", "7").returncode == 0
     assert server.visit() == 8
+
+
+def test_get_and_set_of_a_counter_with_a_name(server):
+    assert server.get("/hit/blog/post-1").number == 1
+    assert ask(server, "get", "blog/post-1").stdout == "1\n"
+    assert ask(server, "set", "blog/post-1", "41").returncode == 0
+    assert server.get("/hit/blog/post-1").number == 42
+    assert ask(server, "set", "new", "7").returncode == 0
+    assert server.get("/visits/new").number == 7
+
+
+def test_get_of_an_unknown_counter_is_1_and_creates_nothing(store):
+    for _ in range(2):
+        done = command(store, "get", "nope")
+        assert done.returncode == 1
+        assert 'no counter "nope"' in done.stderr
+        assert done.stdout == ""
+
+
+def test_a_bad_name_says_what_is_wrong(store):
+    done = command(store, "get", "a b")
+    assert done.returncode == 100
+    assert "a name has only A-Z a-z 0-9" in done.stderr
 
 
 @pytest.mark.store("file")

@@ -20,6 +20,9 @@ BAD = [
     ("STORE_TIMEOUT", "soon"), ("STORE_TIMEOUT", "-5"),
     ("STORE_TIMEOUT", "0"), ("STORE_TIMEOUT", "1s"),
     ("MAX_CONNECTIONS", "0"), ("MAX_CONNECTIONS", "many"),
+    ("MAX_COUNTERS", "-1"), ("MAX_COUNTERS", "100000001"),
+    ("REPEAT_WINDOW", "1h"), ("REPEAT_WINDOW", "31536001"),
+    ("ADMIN_TOKEN_FILE", "/no/such/file"), ("ADMIN_TOKEN_FILE", "/"),
     ("ACCESS_LOG", "maybe"), ("LOG_FORMAT", "xml"), ("LOG_LEVEL", "loud"),
     ("TZ", "No/Such_Zone"),
     ("TZ", ":/no/such/file"),
@@ -30,12 +33,15 @@ GOOD = [
     {"MAX_CONNECTIONS": 10}, {"ACCESS_LOG": "on"}, {"ACCESS_LOG": "off"},
     {"LOG_FORMAT": "text"}, {"LOG_FORMAT": "json"}, {"LOG_LEVEL": "error"},
     {"LOG_LEVEL": "warn"}, {"LOG_LEVEL": "info"}, {"LOG_LEVEL": "debug"},
+    {"MAX_COUNTERS": 0}, {"REPEAT_WINDOW": 31536000}, {"ADMIN_TOKEN": "a b"},
+    {"ADMIN_TOKEN": ""}, {"ADMIN_TOKEN_FILE": ""},
     {"BIND": "0.0.0.0"}, {"SYNC": ""}, {"TZ": None}, {"TZ": "UTC"},
     {"TZ": "Europe/Paris"}, {"TZ": "CET-1CEST,M3.5.0,M10.5.0/3"},
     {"TZ": ":Asia/Kolkata"},
 ]
 TABLE = """BIND PORT WORKERS DATA_DIR VISITS_FILE SYNC STORE_TIMEOUT
-MAX_CONNECTIONS ACCESS_LOG LOG_FORMAT LOG_LEVEL TZ""".split()
+MAX_COUNTERS MAX_CONNECTIONS REPEAT_WINDOW ADMIN_TOKEN ADMIN_TOKEN_FILE
+ACCESS_LOG LOG_FORMAT LOG_LEVEL TZ""".split()
 
 
 @pytest.mark.parametrize("name,value", BAD)
@@ -102,7 +108,9 @@ def test_version_names_the_store(store):
     ["set", "homepage"], ["set", "homepage", "1", "2"], ["health", "x"],
     ["set", "homepage", "many"], ["set", "homepage", "-1"],
     ["set", "homepage", "1.5"], ["set", "homepage", ""],
-    ["set", "homepage", str(2**63)],
+    ["set", "homepage", str(2**63)], ["get", "a//b"], ["get", ""],
+    ["get", ".."], ["set", "a b", "1"], ["set", "a" * 101, "1"],
+    ["export", "x"], ["import", "file"],
 ], ids=" ".join)
 def test_wrong_usage_is_exit_100(store, words):
     done = command(store, *words, PORT=1, BIND="127.0.0.1")

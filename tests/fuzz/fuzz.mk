@@ -22,7 +22,7 @@ FUZZ_OBJ_json := util/json.o
 FUZZ_OBJ_accept := site/accept.o $(FUZZ_OBJ_parse)
 FUZZ_OBJ_settings := util/settings.o util/date.o util/number.o
 FUZZ_OBJ_conn := $(patsubst %.c,%.o,$(wildcard http/*.c site/*.c) \
-	store/item.c util/date.c util/json.c util/number.c)
+	store/item.c store/name.c util/date.c util/json.c util/number.c)
 
 FUZZ_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_BIN := $(FUZZ_TARGETS:%=$(OUT)/fuzz_%)

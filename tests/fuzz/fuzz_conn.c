@@ -73,6 +73,8 @@ enum {
 	TURNS_MAX = 20000,
 	FIRST_TOTAL = 1000000, /* so that all totals have as many digits */
 	ITEMS_MAX = 6,
+	COUNTERS_MAX = 6,
+	VALUE_MAX = 1000000000, /* that is set: far from full */
 };
 
 struct client {
@@ -94,7 +96,7 @@ static struct client clients[CLIENTS];
 static size_t clients_len, opened;
 static int turns, recvs, adds;
 static int64_t clock_now = 1000000;
-static int64_t store_total, log_lines;
+static int64_t visits, log_lines;
 
 /*
  * The store
@@ -108,8 +110,67 @@ int store_open(const struct settings *s)
 	return 0;
 }
 
-void store_close(void)
+int store_close(void)
 {
+	return 0;
+}
+
+/* The counters; the first is that of the page. They are forgotten with each
+ * run. */
+static struct counter {
+	char name[STORE_NAME_MAX];
+	size_t len; /* 0: it was forgotten */
+	int64_t total;
+} counters[COUNTERS_MAX];
+static size_t counters_len;
+static bool is_changed; /* one is new, or was set or forgotten */
+
+static struct counter *find_counter(struct slice name)
+{
+	must(!store_name_fault(name));
+	for (size_t i = 0; i < counters_len; i++)
+		if (slice_equal(
+			    (struct slice){counters[i].name, counters[i].len},
+			    name))
+			return &counters[i];
+	return NULL;
+}
+
+static struct counter *make_counter(struct slice name)
+{
+	if (counters_len == COUNTERS_MAX)
+		return NULL;
+	struct counter *counter = &counters[counters_len++];
+	memcpy(counter->name, name.p, name.n);
+	counter->len = name.n;
+	counter->total = FIRST_TOTAL;
+	is_changed |= counters_len > 1;
+	return counter;
+}
+
+static void forget_counters(void)
+{
+	counters_len = 0;
+	make_counter(SLICE(STORE_HOME));
+	is_changed = false;
+}
+
+static void add(struct tally *tally)
+{
+	struct counter *counter = find_counter(tally->counter);
+
+	tally->is_new = !counter;
+	if (!counter && tally->n > 0)
+		counter = make_counter(tally->counter);
+	if (!counter) {
+		tally->status = tally->n > 0 ? 507 : 404;
+		tally->error = "no";
+		return;
+	}
+	visits += tally->n;
+	counter->total += tally->n;
+	tally->total = counter->total;
+	tally->today = counter->total;
 }
 
 void store_add(struct tally *tallies, size_t len)
@@ -120,29 +181,46 @@ void store_add(struct tally *tallies, size_t len)
 		struct tally *tally = &tallies[i];
 
 		must(tally->n >= 0 && tally->n <= JOBS_MAX);
-		must(slice_equal(tally->counter, SLICE(STORE_HOME)));
+		must(tally->status == 0);
+		for (size_t k = 0; k < i; k++)
+			must(!slice_equal(tally->counter, tallies[k].counter));
 		if (fails) {
 			tally->status = 503;
 			tally->error = "\xff<&\"it fails\"\n";
 			continue;
 		}
-		store_total += tally->n;
-		tally->total = store_total;
-		tally->today = store_total;
+		add(tally);
 	}
 }
 
-int store_drop(struct slice counter)
+int store_drop(struct slice name)
 {
-	(void)counter;
-	return 404;
+	struct counter *counter = find_counter(name);
+
+	must(counter != counters); /* that of the page stays */
+	if (mode & BAD_STORE && ++adds % 2 == 0)
+		return 503;
+	if (!counter)
+		return 404;
+	counter->len = 0;
+	is_changed = true;
+	return 0;
 }
 
-int store_set(struct slice counter, int64_t value)
+int store_set(struct slice name, int64_t value)
 {
-	(void)counter;
-	(void)value;
-	return 503;
+	struct counter *counter = find_counter(name);
+
+	must(value >= 0);
+	if (mode & BAD_STORE && ++adds % 2 == 0)
+		return 503;
+	if (!counter && value <= VALUE_MAX)
+		counter = make_counter(name);
+	if (!counter || value > VALUE_MAX)
+		return 507;
+	counter->total = value;
+	is_changed = true;
+	return 0;
 }
 
 /* The items, as JSON; they are forgotten with each run. */
@@ -414,12 +492,14 @@ static void run(size_t len, size_t cut_from)
 	static const struct settings plain;
 
 	turns = recvs = adds = 0;
-	store_total = FIRST_TOTAL;
-	log_lines = 0;
+	visits = log_lines = 0;
 	forget_items();
+	forget_counters();
 	settings = plain;
 	settings.access_log = !!(mode & (LOG_TEXT | LOG_JSON));
 	settings.log_json = !!(mode & LOG_JSON);
+	settings.admin_token = "secret";
+	settings.repeat_window = 60;
 	open_clients(len, cut_from);
 	if (setjmp(over) == 0)
 		serve(&worker);
@@ -485,9 +565,18 @@ static int take_answer(struct slice *rest, struct slice *head)
 	return status;
 }
 
-static bool is_of_body(int status)
+/* A 400 closes, unless it is about the members of a body, or a name. */
+static bool may_go_on(int status)
 {
-	return status == 400 && memmem(text.bytes, text.len, "/items", 6);
+	static const char *const paths[] = {"/items", "/hit", "/visits", "/get",
+					    "%"};
+
+	if (status != 400)
+		return true;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
+		if (memmem(text.bytes, text.len, paths[i], strlen(paths[i])))
+			return true;
+	return false;
 }
 
 static struct answers check_answers(struct slice rest)
@@ -507,8 +596,7 @@ static struct answers check_answers(struct slice rest)
 		seen.all++;
 		seen.created += status == 201;
 		seen.closed = has_line(head, "\r\nConnection: close\r\n");
-		/* A 400 closes, unless it is about the members of a body. */
-		must(status != 400 || seen.closed || is_of_body(status));
+		must(seen.closed || may_go_on(status));
 		if (has_line(head, "\r\nX-Visit-Counted: 1\r\n")) {
 			must(status == 200);
 			seen.counted++;
@@ -533,7 +621,7 @@ static void check_counts(void)
 		created += seen.created;
 	}
 	must(items_len == created);
-	must(store_total - FIRST_TOTAL == counted);
+	must(visits == counted);
 	must(!settings.access_log || log_lines == all);
 }
 
@@ -603,7 +691,8 @@ static bool is_refused_earlier(struct slice a, struct slice b)
 			continue;
 		if (a_status < 400 || b_status < 400)
 			return false;
-		if (a_status != b_status) /* the body was bad, too */
+		/* The body was bad, too; a bad name has the same status. */
+		if (a_status != b_status || (a_status == 400 && a.n == b.n))
 			return a.n == 0 && b.n == 0;
 		return (a.n == 0 && is_same_but_close(x, y)) ||
 		       (b.n == 0 && is_same_but_close(y, x));
@@ -637,8 +726,8 @@ static void check_cuts(void)
 	check_same(first, keep_plain(&clients[0], false));
 	run(2, 1);
 	check_counts();
-	/* The items of one are there for the other. */
-	if (items_len == 0)
+	/* The items and counters of one are there for the other. */
+	if (items_len == 0 && !is_changed)
 		check_same(keep_plain(&clients[0], true),
 			   keep_plain(&clients[1], true));
 	free((void *)(uintptr_t)first.p);

@@ -11,12 +11,23 @@
 #include <unistd.h>
 
 static const char *const names[] = {
-	"BIND=",	  "PORT=",
-	"WORKERS=",	  "DATA_DIR=",
-	"VISITS_FILE=",	  "SYNC=",
-	"ACCESS_LOG=",	  "LOG_FORMAT=",
-	"STORE_TIMEOUT=", "MAX_CONNECTIONS=",
-	"LOG_LEVEL=",	  "TZ=",
+	"BIND=",
+	"PORT=",
+	"WORKERS=",
+	"DATA_DIR=",
+	"VISITS_FILE=",
+	"SYNC=",
+	"ACCESS_LOG=",
+	"LOG_FORMAT=",
+	"STORE_TIMEOUT=",
+	"MAX_CONNECTIONS=",
+	"LOG_LEVEL=",
+	"TZ=",
+	"MAX_COUNTERS=",
+	"MAX_ITEMS=",
+	"REPEAT_WINDOW=",
+	"ADMIN_TOKEN=",
+	"ADMIN_TOKEN_FILE=",
 };
 
 enum { NAMES = sizeof(names) / sizeof(*names) };
@@ -74,6 +85,10 @@ static void check_settings(const struct settings *s)
 	must(s->store_timeout >= 1 && s->store_timeout <= 600000);
 	must(s->max_connections >= 1 && s->max_connections <= 1000000);
 	must(s->max_items >= 0 && s->max_items <= 100000000);
+	must(s->max_counters >= 0 && s->max_counters <= 100000000);
+	must(s->repeat_window >= 0 && s->repeat_window <= 31536000);
+	must(!s->admin_token ||
+	     (*s->admin_token && strlen(s->admin_token) <= 4096));
 	must(s->access_log == 0 || s->access_log == 1);
 	must(s->log_json == 0 || s->log_json == 1);
 	must(s->log_level >= 0 && s->log_level <= 3);

@@ -14,8 +14,12 @@ static const char *const names[] = {"BIND",
 				    "VISITS_FILE",
 				    "SYNC",
 				    "STORE_TIMEOUT",
+				    "MAX_COUNTERS",
 				    "MAX_ITEMS",
 				    "MAX_CONNECTIONS",
+				    "REPEAT_WINDOW",
+				    "ADMIN_TOKEN",
+				    "ADMIN_TOKEN_FILE",
 				    "ACCESS_LOG",
 				    "LOG_FORMAT",
 				    "LOG_LEVEL",
@@ -53,7 +57,10 @@ static void assert_defaults(const struct settings *s)
 	assert_null(s->visits_file);
 	assert_int_equal(s->sync, SYNC_ALWAYS);
 	assert_int_equal(s->store_timeout, 1000);
+	assert_int_equal(s->max_counters, 100000);
 	assert_int_equal(s->max_items, 100000);
+	assert_int_equal(s->repeat_window, 0);
+	assert_null(s->admin_token);
 	assert_int_equal(s->max_connections, 10000);
 	assert_int_equal(s->access_log, 0);
 	assert_int_equal(s->log_json, 0);
@@ -88,8 +95,12 @@ static void test_numbers(void **state)
 		{"WORKERS", offsetof(struct settings, workers), 1, 1024},
 		{"STORE_TIMEOUT", offsetof(struct settings, store_timeout), 1,
 		 600000},
+		{"MAX_COUNTERS", offsetof(struct settings, max_counters), 0,
+		 100000000},
 		{"MAX_ITEMS", offsetof(struct settings, max_items), 0,
 		 100000000},
+		{"REPEAT_WINDOW", offsetof(struct settings, repeat_window), 0,
+		 31536000},
 		{"MAX_CONNECTIONS", offsetof(struct settings, max_connections),
 		 1, 1000000},
 	};
@@ -220,6 +231,116 @@ static void test_zone(void **state)
 	assert_int_equal(read_with(&s, "TZ", "Europe/Berlln"), -1);
 }
 
+static void test_secret(void **state)
+{
+	char *value = test_malloc(SETTINGS_SECRET_MAX + 2);
+	struct settings s;
+
+	(void)state;
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN", "a \xc3\xa9\"\\"), 0);
+	assert_string_equal(s.admin_token, "a \xc3\xa9\"\\");
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN", "a\nb"), -1);
+	memset(value, 'x', SETTINGS_SECRET_MAX + 1);
+	value[SETTINGS_SECRET_MAX + 1] = '\0';
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN", value), -1);
+	value[SETTINGS_SECRET_MAX] = '\0';
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN", value), 0);
+	test_free(value);
+}
+
+static void test_secret_file(void **state)
+{
+	static char large[SETTINGS_SECRET_MAX + 3];
+	static const struct {
+		const char *bytes;
+		size_t len;
+		const char *token; /* NULL: refused */
+	} rows[] = {
+		{"token", 5, "token"},
+		{"token\n", 6, "token"},
+		{"token\r\n", 7, "token"},
+		{"to ken ", 7, "to ken "},
+		{"", 0, NULL},
+		{"\n", 1, NULL},
+		{"token\n\n", 7, NULL},
+		{"a\nb", 3, NULL},
+		{"a\0b", 3, NULL},
+		{"a\0", 2, NULL},
+		{large, SETTINGS_SECRET_MAX + 1, NULL},
+		{large, SETTINGS_SECRET_MAX + 2, NULL},
+	};
+	struct settings s;
+
+	(void)state;
+	memset(large, 'x', sizeof(large));
+	folder_make();
+	const char *path = folder_path("token");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		file_put(path, rows[i].bytes, rows[i].len);
+		assert_int_equal(read_with(&s, "ADMIN_TOKEN_FILE", path),
+				 rows[i].token ? 0 : -1);
+		if (rows[i].token)
+			assert_string_equal(s.admin_token, rows[i].token);
+	}
+	file_put(path, large, SETTINGS_SECRET_MAX);
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN_FILE", path), 0);
+	assert_int_equal(strlen(s.admin_token), SETTINGS_SECRET_MAX);
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN_FILE", folder_path("none")),
+			 -1);
+	/* No file to read: a folder, and a pipe would be waited for. */
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN_FILE", "/"), -1);
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN_FILE", "/dev/zero"), -1);
+	folder_remove();
+}
+
+/* One from a file may change; when it cannot be read it stays what it was. */
+static void test_secret_again(void **state)
+{
+	struct settings s;
+	char error[512];
+
+	(void)state;
+	folder_make();
+	const char *path = folder_path("token");
+	file_put_text(path, "first\n");
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN_FILE", path), 0);
+	file_put_text(path, "second\n");
+	assert_int_equal(settings_read_secrets(&s, error, sizeof(error)), 0);
+	assert_string_equal(s.admin_token, "second");
+	file_put_text(path, "third\nline\n");
+	assert_int_equal(settings_read_secrets(&s, error, sizeof(error)), -1);
+	assert_string_equal(s.admin_token, "second");
+	assert_non_null(strstr(error, "ADMIN_TOKEN_FILE="));
+	assert_null(strstr(error, "third"));
+	folder_remove();
+	assert_int_equal(settings_read_secrets(&s, error, sizeof(error)), -1);
+	assert_string_equal(s.admin_token, "second");
+	assert_int_equal(read_with(&s, "ADMIN_TOKEN", "env"), 0);
+	assert_int_equal(settings_read_secrets(&s, error, sizeof(error)), 0);
+	assert_string_equal(s.admin_token, "env");
+}
+
+/* No message shows a secret. */
+static void test_secret_messages(void **state)
+{
+	static const char *const values[] = {"se\tcret", "secret\n"};
+	struct settings s;
+	char error[512];
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		setenv("ADMIN_TOKEN", values[i], 1);
+		assert_int_equal(settings_read(&s, error, sizeof(error)), -1);
+		assert_non_null(strstr(error, "ADMIN_TOKEN=...: takes "));
+		assert_null(strstr(error, "cret"));
+	}
+	setenv("ADMIN_TOKEN", "secret", 1);
+	setenv("ADMIN_TOKEN_FILE", "/run/token", 1);
+	assert_int_equal(settings_read(&s, error, sizeof(error)), -1);
+	assert_non_null(strstr(error, "ADMIN_TOKEN_FILE=/run/token: takes "));
+	assert_null(strstr(error, "secret"));
+}
+
 /* The message is one line: the variable, its value, and what it takes. */
 static void test_messages(void **state)
 {
@@ -232,7 +353,10 @@ static void test_messages(void **state)
 		{"WORKERS", "many", "1 to 1024"},
 		{"SYNC", "never", "always|everysec|no"},
 		{"STORE_TIMEOUT", "-5", "1 to 600000"},
+		{"MAX_COUNTERS", "few", "0 to 100000000"},
 		{"MAX_ITEMS", "few", "0 to 100000000"},
+		{"REPEAT_WINDOW", "1d", "0 to 31536000"},
+		{"ADMIN_TOKEN_FILE", "/none", "a file that holds"},
 		{"MAX_CONNECTIONS", "all", "1 to 1000000"},
 		{"ACCESS_LOG", "yes", "off|on"},
 		{"LOG_FORMAT", "xml", "text|json"},
@@ -309,11 +433,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, forget_all, forget_all)
 	const struct CMUnitTest tests[] = {
-		TEST(test_defaults), TEST(test_numbers),
-		TEST(test_words),    TEST(test_address),
-		TEST(test_paths),    TEST(test_zone),
-		TEST(test_messages), TEST(test_message_of_control_bytes),
-		TEST(test_print),
+		TEST(test_defaults),	    TEST(test_numbers),
+		TEST(test_words),	    TEST(test_address),
+		TEST(test_paths),	    TEST(test_zone),
+		TEST(test_messages),	    TEST(test_message_of_control_bytes),
+		TEST(test_print),	    TEST(test_secret),
+		TEST(test_secret_file),	    TEST(test_secret_again),
+		TEST(test_secret_messages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
