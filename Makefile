@@ -17,10 +17,11 @@ STORE_SRC_file := store/file.c store/counters.c store/disk.c store/failure.c \
 STORE_SRC_redis := store/redis.c store/failure.c store/item.c store/name.c \
 	store/net.c store/pipeline.c store/resolver.c store/resp.c
 STORE_LIBS_redis := -lhiredis
-STORE_SRC_postgres := store/postgres.c store/failure.c store/index.c \
-	store/item.c store/name.c store/net.c store/pq.c store/resolver.c
+STORE_SRC_postgres := store/postgres.c store/cache.c store/failure.c \
+	store/index.c store/item.c store/name.c store/net.c store/pipeline.c \
+	store/pq.c store/resolver.c store/resp.c
 STORE_CFLAGS_postgres = -I$(shell pg_config --includedir)
-STORE_LIBS_postgres := -lpq
+STORE_LIBS_postgres := -lpq -lhiredis
 STORE_SRC := $(STORE_SRC_$(STORE))
 STORE_LIBS := $(STORE_LIBS_$(STORE))
 ifeq ($(STORE_SRC),)

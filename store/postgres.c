@@ -15,6 +15,7 @@
  */
 #include "store/store.h"
 
+#include "store/cache.h"
 #include "store/failure.h"
 #include "store/index.h"
 #include "store/item.h"
@@ -469,18 +470,10 @@ static void refuse(struct tally *tallies, size_t len)
 	}
 }
 
-void store_add(struct tally *tallies, size_t len)
+static int add_all(struct tally *tallies, size_t len, int64_t until)
 {
-	int64_t until = deadline();
-
-	if (len == 0)
-		return;
-	today_text();
-	forget_yesterday();
 	for (size_t i = 0; i < len; i++) {
-		tallies[i].total = 0;
 		tallies[i].today = UNSEEN;
-		tallies[i].is_new = false;
 		tallies[i].status = 0;
 	}
 	int status = add_turn(tallies, len, until);
@@ -490,9 +483,38 @@ void store_add(struct tally *tallies, size_t len)
 		else if (tallies[i].n > 0)
 			know(tallies[i].counter);
 	}
+	return status;
+}
+
+static bool counts_any(const struct tally *tallies, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (tallies[i].n > 0)
+			return true;
+	return false;
+}
+
+void store_add(struct tally *tallies, size_t len)
+{
+	int64_t until = deadline();
+
+	if (len == 0)
+		return;
+	today_text();
+	forget_yesterday();
+	for (size_t i = 0; i < len; i++) {
+		tallies[i].total = tallies[i].today = 0;
+		tallies[i].is_new = false;
+	}
+	if (!counts_any(tallies, len) &&
+	    cache_get_totals(tallies, len, &store.today))
+		return;
+	int status = add_all(tallies, len, until);
+	failure_tell(FAILURE_HOME, status);
 	if (status)
 		refuse(tallies, len);
-	failure_tell(FAILURE_HOME, status);
+	else
+		cache_put_totals(tallies, len, &store.today);
 }
 
 /*
@@ -534,10 +556,12 @@ int store_set(struct slice counter, int64_t value)
 
 	snprintf(total, sizeof(total), "%lld", (long long)value);
 	snprintf(limit, sizeof(limit), "%d", store.settings->max_counters);
+	cache_bury(counter);
 	int status = call(steps, 2, make_counters, deadline());
 	failure_tell(FAILURE_HOME, status);
 	if (status)
 		return status;
+	cache_bury(counter);
 	bool was_set = PQntuples(steps[1].result) == 1;
 	PQclear(steps[0].result);
 	PQclear(steps[1].result);
@@ -552,6 +576,7 @@ int store_drop(struct slice counter)
 {
 	struct pq_step step = {
 		.statement = DROP, .len = 1, .values = {name_text(counter)}};
+	cache_bury(counter);
 	int64_t until = deadline();
 	int status = pq_call(&store.pq, &step, 1, until);
 
@@ -562,6 +587,8 @@ int store_drop(struct slice counter)
 	}
 	bool was_there = !status && PQntuples(step.result) == 1;
 	PQclear(step.result);
+	if (was_there)
+		cache_bury(counter);
 	if (!was_there && (status == 0 || status == 404)) {
 		fail("no counter \"%.*s\"", (int)counter.n, counter.p);
 		return 404;
@@ -771,7 +798,9 @@ int store_watch(void)
 
 int store_tick(void)
 {
-	return net_tick(&store.pq.peer);
+	int ms = net_tick(&store.pq.peer), cache_ms = cache_tick();
+
+	return ms < 0 || (cache_ms >= 0 && cache_ms < ms) ? cache_ms : ms;
 }
 
 /* A server that is down now is no reason to end. */
@@ -784,15 +813,19 @@ int store_open(const struct settings *settings)
 		fail("cannot watch connections:");
 		return EXIT_SYSTEM;
 	}
-	return pq_open(&store.pq, settings, texts, store.epoll) ? EXIT_SYSTEM
-								: 0;
+	if (pq_open(&store.pq, settings, texts, store.epoll))
+		return EXIT_SYSTEM;
+	cache_open(settings, store.epoll);
+	return 0;
 }
 
-void store_close(void)
+int store_close(void)
 {
+	cache_close();
 	pq_close(&store.pq);
 	close(store.epoll);
 	index_free(&store.known);
 	free(store.names);
 	free(store.counts);
+	return 0;
 }

@@ -42,7 +42,7 @@ static const struct setting table[] = {
 	{"SYNC", WORD, AT(sync), "always", NULL, 0, 0, "always|everysec|no",
 	 "when a visit is on disk: before its answer, within a second, or "
 	 "when the kernel likes"},
-	{"REDIS_HOST", TEXT, AT(redis_host), "localhost", NULL, 0, 0, NULL,
+	{"REDIS_HOST", TEXT, AT(redis_host), NULL, "localhost", 0, 0, NULL,
 	 "Redis store: its host, or the path of its socket"},
 	{"REDIS_PORT", NUMBER, AT(redis_port), "6379", NULL, 1, 65535, NULL,
 	 "its port"},

@@ -23,8 +23,8 @@ struct settings {
 	const char *data_dir;
 	const char *visits_file; /* NULL: data_dir/visits */
 	int sync;		 /* enum sync_mode */
-	const char
-		*redis_host; /* a name, an address, or the path of a socket */
+	const char *redis_host;	 /* a name, an address, the path of a socket; or
+				    NULL */
 	int redis_port;
 	const char *redis_password; /* NULL: none */
 	int redis_db;
