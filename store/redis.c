@@ -70,19 +70,19 @@ enum {
 	"    (#s < 19 or #s == 19 and s <= '9223372036854775807')\n" \
 	"end\n"
 
-#define MEET                                                                   \
-	IS_TOTAL                                                               \
-		"local was = redis.call('GET', KEYS[1])\n"                     \
-		"local new = not was or was == 'dropped'\n"                    \
-		"if not new and not is_total(was) then\n"                      \
-		"  return {'garbage', was}\n"                                  \
-		"end\n"                                                        \
-		"if new and KEYS[3] and\n"                                     \
-		"    redis.call('SISMEMBER', KEYS[3], ARGV[3]) == 0 and\n"     \
-		"    redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then\n" \
-		"  return {'full'}\n"                                          \
-		"end\n"                                                        \
-		"if new and ARGV[4] == 'no' then return {'new'} end\n"
+#define MEET                                                           \
+	IS_TOTAL                                                       \
+	"local was = redis.call('GET', KEYS[1])\n"                     \
+	"local new = not was or was == 'dropped'\n"                    \
+	"if not new and not is_total(was) then\n"                      \
+	"  return {'garbage', was}\n"                                  \
+	"end\n"                                                        \
+	"if new and KEYS[3] and\n"                                     \
+	"    redis.call('SISMEMBER', KEYS[3], ARGV[3]) == 0 and\n"     \
+	"    redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then\n" \
+	"  return {'full'}\n"                                          \
+	"end\n"                                                        \
+	"if new and ARGV[4] == 'no' then return {'new'} end\n"
 
 #define BOOK "if KEYS[3] then redis.call('SADD', KEYS[3], ARGV[3]) end\n"
 
@@ -878,7 +878,8 @@ static int tell_page(const struct slice *counters, size_t len,
 		status = settle_read(&tally, commands[i], keys.total);
 		bool is_there = pipeline_reply(commands[i]) &&
 				is_text(pipeline_reply(commands[i]));
-		if (!status && tally.status == 0 && is_there)
+		if (!status && tally.status == 0 &&
+		    (is_there || is_home(counters[i])))
 			each(counters[i], tally.total, context);
 	}
 	return status;
@@ -1203,7 +1204,8 @@ int store_open(const struct settings *settings)
 	return pipeline_open(settings) ? EXIT_SYSTEM : 0;
 }
 
-void store_close(void)
+int store_close(void)
 {
 	pipeline_close();
+	return 0; /* what was answered is with the server */
 }
