@@ -34,6 +34,7 @@
 #include "util/date.h"
 #include "util/log.h"
 #include "util/number.h"
+#include "util/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ const char store_name[] = "redis";
 #define ITEM_KEY    "item:"
 
 enum {
-	KEY_MAX = 128, /* bytes of any key */
+	KEY_MAX = STORE_NAME_MAX + 32, /* bytes of any key, and a NUL */
 	DAYS_KEPT = 31,
 	MARKS = 4096, /* counters that a worker knows; a power of two */
 	MARK_MS = 60000,
@@ -268,15 +269,20 @@ struct keys {
 	struct slice total_key, history_key;
 };
 
+/* Both end with a NUL, too. */
 static void make_keys(struct keys *keys, struct slice counter)
 {
-	int n = snprintf(keys->total, KEY_MAX, TOTAL_KEY "%.*s", (int)counter.n,
-			 counter.p);
-	int m = snprintf(keys->history, KEY_MAX, HISTORY_KEY "{%s}",
-			 keys->total);
+	char *total = text_put(keys->total, SLICE(TOTAL_KEY));
+	char *history = text_put(keys->history, SLICE(HISTORY_KEY "{"));
 
-	keys->total_key = (struct slice){keys->total, (size_t)n};
-	keys->history_key = (struct slice){keys->history, (size_t)m};
+	total = text_put(total, counter);
+	keys->total_key =
+		(struct slice){keys->total, (size_t)(total - keys->total)};
+	*total = '\0';
+	history = text_put(text_put(history, keys->total_key), SLICE("}"));
+	keys->history_key = (struct slice){keys->history,
+					   (size_t)(history - keys->history)};
+	*history = '\0';
 }
 
 static bool is_home(struct slice counter)
