@@ -34,6 +34,7 @@
 #include "util/date.h"
 #include "util/log.h"
 #include "util/number.h"
+#include "util/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ const char store_name[] = "redis";
 #define ITEM_KEY    "item:"
 
 enum {
-	KEY_MAX = 128, /* bytes of any key */
+	KEY_MAX = STORE_NAME_MAX + 32, /* bytes of any key, and a NUL */
 	DAYS_KEPT = 31,
 	MARKS = 4096, /* counters that a worker knows; a power of two */
 	MARK_MS = 60000,
@@ -70,19 +71,19 @@ enum {
 	"    (#s < 19 or #s == 19 and s <= '9223372036854775807')\n" \
 	"end\n"
 
-#define MEET                                                                   \
-	IS_TOTAL                                                               \
-		"local was = redis.call('GET', KEYS[1])\n"                     \
-		"local new = not was or was == 'dropped'\n"                    \
-		"if not new and not is_total(was) then\n"                      \
-		"  return {'garbage', was}\n"                                  \
-		"end\n"                                                        \
-		"if new and KEYS[3] and\n"                                     \
-		"    redis.call('SISMEMBER', KEYS[3], ARGV[3]) == 0 and\n"     \
-		"    redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then\n" \
-		"  return {'full'}\n"                                          \
-		"end\n"                                                        \
-		"if new and ARGV[4] == 'no' then return {'new'} end\n"
+#define MEET                                                           \
+	IS_TOTAL                                                       \
+	"local was = redis.call('GET', KEYS[1])\n"                     \
+	"local new = not was or was == 'dropped'\n"                    \
+	"if not new and not is_total(was) then\n"                      \
+	"  return {'garbage', was}\n"                                  \
+	"end\n"                                                        \
+	"if new and KEYS[3] and\n"                                     \
+	"    redis.call('SISMEMBER', KEYS[3], ARGV[3]) == 0 and\n"     \
+	"    redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then\n" \
+	"  return {'full'}\n"                                          \
+	"end\n"                                                        \
+	"if new and ARGV[4] == 'no' then return {'new'} end\n"
 
 #define BOOK "if KEYS[3] then redis.call('SADD', KEYS[3], ARGV[3]) end\n"
 
@@ -268,15 +269,20 @@ struct keys {
 	struct slice total_key, history_key;
 };
 
+/* Both end with a NUL, too. */
 static void make_keys(struct keys *keys, struct slice counter)
 {
-	int n = snprintf(keys->total, KEY_MAX, TOTAL_KEY "%.*s", (int)counter.n,
-			 counter.p);
-	int m = snprintf(keys->history, KEY_MAX, HISTORY_KEY "{%s}",
-			 keys->total);
+	char *total = text_put(keys->total, SLICE(TOTAL_KEY));
+	char *history = text_put(keys->history, SLICE(HISTORY_KEY "{"));
 
-	keys->total_key = (struct slice){keys->total, (size_t)n};
-	keys->history_key = (struct slice){keys->history, (size_t)m};
+	total = text_put(total, counter);
+	keys->total_key =
+		(struct slice){keys->total, (size_t)(total - keys->total)};
+	*total = '\0';
+	history = text_put(text_put(history, keys->total_key), SLICE("}"));
+	keys->history_key = (struct slice){keys->history,
+					   (size_t)(history - keys->history)};
+	*history = '\0';
 }
 
 static bool is_home(struct slice counter)
@@ -878,7 +884,8 @@ static int tell_page(const struct slice *counters, size_t len,
 		status = settle_read(&tally, commands[i], keys.total);
 		bool is_there = pipeline_reply(commands[i]) &&
 				is_text(pipeline_reply(commands[i]));
-		if (!status && tally.status == 0 && is_there)
+		if (!status && tally.status == 0 &&
+		    (is_there || is_home(counters[i])))
 			each(counters[i], tally.total, context);
 	}
 	return status;
@@ -1203,7 +1210,8 @@ int store_open(const struct settings *settings)
 	return pipeline_open(settings) ? EXIT_SYSTEM : 0;
 }
 
-void store_close(void)
+int store_close(void)
 {
 	pipeline_close();
+	return 0; /* what was answered is with the server */
 }

@@ -46,7 +46,7 @@ static const struct setting table[] = {
 	 "Redis store: its host, or the path of its socket"},
 	{"REDIS_PORT", NUMBER, AT(redis_port), "6379", NULL, 1, 65535, NULL,
 	 "its port"},
-	{"REDIS_PASSWORD", TEXT, AT(redis_password), NULL, "none", 0, 0, NULL,
+	{"REDIS_PASSWORD", SECRET, AT(redis_password), NULL, "none", 0, 0, NULL,
 	 "its password"},
 	{"REDIS_DB", NUMBER, AT(redis_db), "0", NULL, 0, 1000000, NULL,
 	 "the number of its database"},
