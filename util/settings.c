@@ -60,7 +60,7 @@ static const struct setting table[] = {
 	 "its database (or PGDATABASE)"},
 	{"DB_USER", TEXT, AT(db_user), NULL, "visitd", 0, 0, NULL,
 	 "its user (or PGUSER)"},
-	{"DB_PASSWORD", TEXT, AT(db_password), NULL, "none", 0, 0, NULL,
+	{"DB_PASSWORD", SECRET, AT(db_password), NULL, "none", 0, 0, NULL,
 	 "and the password (or PGPASSWORD)"},
 	{"CACHE_TTL", NUMBER, AT(cache_ttl), "60", NULL, 1, 31536000, NULL,
 	 "seconds that a cached total or item lives"},
