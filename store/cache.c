@@ -27,13 +27,19 @@ enum {
 
 /*
  * Keeps a total: KEYS the total, its day, its tombstone; ARGV the total, the
- * day, seconds. Numbers are compared as texts: Lua's have 53 bits.
+ * day, seconds. Numbers are compared as texts: Lua's have 53 bits. What is no
+ * number gives way, and what somebody put there without an end gets one.
  */
 static const char keep[] =
 	"if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end\n"
-	"local was, now = redis.call('GET', KEYS[1]), ARGV[1]\n"
-	"if was and string.find(was, '^%d+$') and (#was > #now or\n"
-	"    (#was == #now and was > now)) then return 0 end\n"
+	"local was, now = redis.pcall('GET', KEYS[1]), ARGV[1]\n"
+	"if type(was) == 'string' and string.find(was, '^[1-9]%d*$') and\n"
+	"    (#was > #now or (#was == #now and was > now)) then\n"
+	"  if redis.call('TTL', KEYS[1]) < 0 then\n"
+	"    redis.call('EXPIRE', KEYS[1], ARGV[3])\n"
+	"  end\n"
+	"  return 0\n"
+	"end\n"
 	"redis.call('SET', KEYS[1], now, 'EX', ARGV[3])\n"
 	"redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])\n"
 	"return 1";
@@ -42,10 +48,13 @@ static const char keep[] =
 static const char bury[] = "redis.call('SET', KEYS[3], '1', 'PX', ARGV[1])\n"
 			   "return redis.call('DEL', KEYS[1], KEYS[2])";
 
+/* A Redis may be read and not be written: too little memory, a replica. */
+enum use { READ, WRITE, USES };
+
 static struct {
 	struct settings settings; /* with a timeout of its own */
 	bool is_used;
-	bool is_told; /* the log was, that it fails */
+	bool is_told[USES]; /* the log was, that it fails */
 	char ttl[NUMBER_MAX + 1], tombstone[NUMBER_MAX + 1];
 	/* The hashes of names that could not be refreshed, and when what is
 	 * kept of the last of them has died; too many of them are all names. */
@@ -96,35 +105,38 @@ int cache_tick(void)
  */
 
 /* Tells the log, once, that it fails, and that it works again. */
-static void tell(bool works, const char *why)
+static void tell(enum use use, const char *why)
 {
-	if (!works && !cache.is_told)
-		log_warn("the cache fails, PostgreSQL is asked instead: %s",
-			 why);
-	if (works && cache.is_told)
-		log_info("the cache works again");
-	cache.is_told = !works;
+	static const char *const names[] = {"read", "written"};
+
+	if (why && !cache.is_told[use])
+		log_warn("the cache cannot be %s, PostgreSQL is asked "
+			 "instead: %s",
+			 names[use], why);
+	if (!why && cache.is_told[use])
+		log_info("the cache can be %s again", names[use]);
+	cache.is_told[use] = why != NULL;
 }
 
-static bool begin(void)
+static bool begin(enum use use)
 {
 	if (!cache.is_used)
 		return false;
 	if (pipeline_begin() == 0)
 		return true;
-	tell(false, failure_reason());
+	tell(use, failure_reason());
 	return false;
 }
 
 /* The reply to a command of the kind that is good; NULL for any other. */
-static const redisReply *reply_to(size_t command, int type)
+static const redisReply *reply_to(size_t command, enum use use, int type)
 {
 	const redisReply *reply = pipeline_reply(command);
 
-	if (!reply || reply->type == REDIS_REPLY_ERROR)
-		tell(false, reply ? reply->str : pipeline_why(command));
+	if (!reply)
+		tell(use, pipeline_why(command));
 	else
-		tell(true, NULL);
+		tell(use, reply->type == REDIS_REPLY_ERROR ? reply->str : NULL);
 	return reply && reply->type == type ? reply : NULL;
 }
 
@@ -228,7 +240,7 @@ static bool read_base(struct slice day, const struct date_day *today,
 static bool take_total(struct tally *t, size_t command,
 		       const struct date_day *today)
 {
-	const redisReply *reply = reply_to(command, REDIS_REPLY_ARRAY);
+	const redisReply *reply = reply_to(command, READ, REDIS_REPLY_ARRAY);
 	int64_t total, base;
 
 	if (!reply || reply->elements != 3 ||
@@ -252,7 +264,7 @@ bool cache_get_totals(struct tally *tallies, size_t len,
 	for (size_t i = 0; i < len; i++)
 		if (may_be_old(tallies[i].counter))
 			return false;
-	if (!begin())
+	if (!begin(READ))
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		make_keys(&keys, tallies[i].counter);
@@ -301,7 +313,7 @@ static bool is_to_keep(const struct tally *t)
 void cache_put_totals(const struct tally *tallies, size_t len,
 		      const struct date_day *today)
 {
-	bool works = begin();
+	bool works = begin(WRITE);
 	size_t command = 0, first = 0;
 	bool is_first = true;
 
@@ -320,7 +332,7 @@ void cache_put_totals(const struct tally *tallies, size_t len,
 	for (size_t i = 0; i < len; i++) {
 		if (!is_to_keep(&tallies[i]))
 			continue;
-		if (works && reply_to(first++, REDIS_REPLY_INTEGER))
+		if (works && reply_to(first++, WRITE, REDIS_REPLY_INTEGER))
 			rewrite(tallies[i].counter);
 		else
 			miss(tallies[i].counter);
@@ -333,7 +345,7 @@ void cache_bury(struct slice counter)
 
 	if (!cache.is_used)
 		return;
-	if (!begin()) {
+	if (!begin(WRITE)) {
 		miss(counter);
 		return;
 	}
@@ -349,7 +361,7 @@ void cache_bury(struct slice counter)
 	};
 	size_t command = pipeline_add(keys.total, 7, words);
 	pipeline_run();
-	if (!reply_to(command, REDIS_REPLY_INTEGER))
+	if (!reply_to(command, WRITE, REDIS_REPLY_INTEGER))
 		miss(counter);
 }
 
@@ -371,7 +383,7 @@ bool cache_get_items(struct item *items, size_t len)
 	char key[KEY_MAX];
 	bool all = true;
 
-	if (!begin())
+	if (!begin(READ))
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		const struct slice words[] = {SLICE("GET"),
@@ -382,7 +394,7 @@ bool cache_get_items(struct item *items, size_t len)
 	pipeline_run();
 	for (size_t i = 0; i < len; i++) {
 		const redisReply *reply =
-			reply_to(cache.asked[i], REDIS_REPLY_STRING);
+			reply_to(cache.asked[i], READ, REDIS_REPLY_STRING);
 		size_t n = reply ? item_with_id(jsons[i], items[i].id,
 						text_of(reply))
 				 : 0;
@@ -421,7 +433,7 @@ void cache_put_items(const struct item *items, size_t len)
 	size_t command = 0;
 	bool any = false;
 
-	if (!begin())
+	if (!begin(WRITE))
 		return;
 	for (size_t i = 0; i < len; i++)
 		if (items[i].status == 0)
@@ -429,5 +441,5 @@ void cache_put_items(const struct item *items, size_t len)
 	if (!any)
 		return;
 	pipeline_run();
-	reply_to(command, REDIS_REPLY_STATUS);
+	reply_to(command, WRITE, REDIS_REPLY_STATUS);
 }

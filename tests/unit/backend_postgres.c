@@ -34,7 +34,7 @@ static void become_postgres(void)
 		_exit(126);
 }
 
-static pid_t run(const char *program, char *const arguments[])
+static pid_t run(const char *program, const char *const arguments[])
 {
 	char path[512];
 	pid_t pid = fork();
@@ -50,7 +50,7 @@ static pid_t run(const char *program, char *const arguments[])
 	prctl(PR_SET_PDEATHSIG, SIGQUIT, 0, 0, 0); /* setuid has cleared it */
 	snprintf(path, sizeof(path), "%s/%s", binaries, program);
 	if (chdir("/") == 0)
-		execv(path, arguments);
+		execv(path, (char *const *)(uintptr_t)arguments);
 	_exit(127);
 }
 
@@ -101,21 +101,22 @@ static void end_server(void)
 static void start_server(void)
 {
 	char data[128];
-	char *init[] = {"initdb", "--no-sync", "-U", "visitd", "-E",
-			"UTF8",	  "--locale",  "C",  "-A",     "trust",
-			"-D",	  data,	       NULL};
-	char *serve[] = {"postgres",
-			 "-D",
-			 data,
-			 "-k",
-			 folder,
-			 "-c",
-			 "listen_addresses=",
-			 "-c",
-			 "fsync=off",
-			 "-c",
-			 "deadlock_timeout=100ms",
-			 NULL};
+	const char *const init[] = {"initdb", "--no-sync", "-U",       "visitd",
+				    "-E",     "UTF8",	   "--locale", "C",
+				    "-A",     "trust",	   "-D",       data,
+				    NULL};
+	const char *const serve[] = {"postgres",
+				     "-D",
+				     data,
+				     "-k",
+				     folder,
+				     "-c",
+				     "listen_addresses=",
+				     "-c",
+				     "fsync=off",
+				     "-c",
+				     "deadlock_timeout=100ms",
+				     NULL};
 	const struct passwd *user = getpwnam("postgres");
 	int status;
 
