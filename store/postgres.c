@@ -6,12 +6,15 @@
  *    names, so that two workers cannot wait for each other, and reads others.
  * 2. A turn with names that this process has not added to today takes a lock
  *    first, in the same transaction, so that MAX_COUNTERS is exact; it also
- *    drops the history that nobody asks for any more.
+ *    drops the history that nobody asks for any more. Without the lock only
+ *    rows that there are are added to.
  * 3. A table is made when it is first missed, so a dropped one heals, and one
  *    made by hand is used as it is, if it fits. Reads create nothing.
  * 4. What the server refused was not done; where that is sure to be a matter of
  *    the moment (a deadlock, a serialization failure) it is tried again, by the
  *    same deadline. Any other failed call may have counted, and is not.
+ * 5. The snapshot of a statement is its own (READ COMMITTED, pq.c): what is
+ *    counted under a lock is what there is then.
  */
 #include "store/store.h"
 
@@ -40,6 +43,7 @@ enum statement {
 	ADD,
 	ADD_NEW,
 	READ,
+	READ_TOTALS,
 	LOCK,
 	IS_THERE,
 	SET,
@@ -64,8 +68,9 @@ enum statement {
 	"added AS (INSERT INTO visit_counter AS c (name, visits)"         \
 	" SELECT name, n FROM " from " WHERE n > 0 ORDER BY name COLLATE" \
 	" \"C\" ON CONFLICT (name) DO UPDATE"                             \
-	" SET visits = c.visits + excluded.visits"                        \
-	" WHERE c.visits <= $4::int8 - excluded.visits"                   \
+	" SET visits = coalesce(c.visits, 0) + excluded.visits"           \
+	" WHERE coalesce(c.visits, 0)"                                    \
+	" BETWEEN 0 AND $4::int8 - excluded.visits"                       \
 	" RETURNING c.name, c.visits, c.xmax = 0 AS is_new),"             \
 	" based AS (INSERT INTO visit_history AS h (name, day, base)"     \
 	" SELECT a.name, $3::date, a.visits - t.n"                        \
@@ -73,18 +78,23 @@ enum statement {
 	" \"C\" ON CONFLICT (name, day) DO NOTHING RETURNING h.name, h.base)"
 
 /* What the turn's counters have now. */
-#define SHOW_ADDED                                                     \
-	" SELECT t.i, c.visits, coalesce(b.base, h.base), c.is_new"    \
-	" FROM (SELECT name, visits, is_new FROM added UNION ALL"      \
-	" SELECT name, v.visits, false FROM turn JOIN visit_counter v" \
-	" USING (name) WHERE n = 0) c JOIN turn t USING (name)"        \
-	" LEFT JOIN based b USING (name)"                              \
+#define SHOW_ADDED                                                  \
+	" SELECT t.i, c.visits, coalesce(b.base, h.base), c.is_new" \
+	" FROM (SELECT name, visits, is_new FROM added UNION ALL"   \
+	" SELECT name, coalesce(v.visits, 0), false"                \
+	" FROM turn JOIN visit_counter v"                           \
+	" USING (name) WHERE n = 0) c JOIN turn t USING (name)"     \
+	" LEFT JOIN based b USING (name)"                           \
 	" LEFT JOIN visit_history h ON h.name = t.name AND h.day = $3::date"
 
 #define NAMED " name <> '" STORE_HOME "'"
 
 static const char *const texts[] = {
-	[ADD] = "WITH " TURN ", " ADD_FROM("turn") SHOW_ADDED,
+	/* To rows that there are; the home counter may be new. */
+	[ADD] = "WITH " TURN ", allowed AS (SELECT name, n FROM turn t"
+		" WHERE name = '" STORE_HOME "' OR EXISTS (SELECT"
+		" FROM visit_counter c WHERE c.name = t.name)),"
+		" " ADD_FROM("allowed") SHOW_ADDED,
 	/* $5: how many counters with names there may be */
 	[ADD_NEW] = "WITH " TURN ","
 		    " fresh AS (SELECT t.name, t.n,"
@@ -99,16 +109,23 @@ static const char *const texts[] = {
 		    " pruned AS (DELETE FROM visit_history h USING turn t"
 		    " WHERE h.name = t.name AND h.day < $3::date - 31),"
 		    " " ADD_FROM("allowed") SHOW_ADDED,
-	[READ] = "WITH " TURN " SELECT t.i, c.visits, h.base, false"
-		 " FROM turn t JOIN visit_counter c USING (name)"
-		 " LEFT JOIN visit_history h"
-		 " ON h.name = t.name AND h.day = $3::date",
+	[READ] =
+		"WITH " TURN " SELECT t.i, coalesce(c.visits, 0), h.base, false"
+		" FROM turn t JOIN visit_counter c USING (name)"
+		" LEFT JOIN visit_history h"
+		" ON h.name = t.name AND h.day = $3::date",
+	/* While there is no history. */
+	[READ_TOTALS] = "WITH " TURN
+			" SELECT t.i, coalesce(c.visits, 0), NULL::int8, false"
+			" FROM turn t JOIN visit_counter c USING (name)"
+			" WHERE $3::date IS NOT NULL",
 	[LOCK] = "SELECT pg_advisory_xact_lock(" LOCK_KEY ")",
 	[IS_THERE] = "SELECT to_regclass('visit_counter') IS NOT NULL",
 	/* $1 name, $2 total, $3 today, $4 how many counters there may be. The
 	 * old total is read, and its row locked, before the new one is put
 	 * there. */
-	[SET] = "WITH old AS (SELECT visits FROM visit_counter"
+	[SET] = "WITH old AS (SELECT coalesce(visits, 0) AS visits"
+		" FROM visit_counter"
 		" WHERE name = $1 FOR UPDATE),"
 		" put AS (INSERT INTO visit_counter (name, visits)"
 		" SELECT $1, $2::int8 FROM (SELECT count(*) AS n FROM old) o"
@@ -123,15 +140,21 @@ static const char *const texts[] = {
 		" SELECT FROM put",
 	[DROP] = "WITH gone AS (DELETE FROM visit_history WHERE name = $1)"
 		 " DELETE FROM visit_counter WHERE name = $1 RETURNING 1",
-	[EACH] = "SELECT name, visits FROM visit_counter"
-		 " ORDER BY" NAMED ", name COLLATE \"C\"",
+	[EACH] =
+		"SELECT name, coalesce(visits, 0) FROM visit_counter"
+		" WHERE name IS NOT NULL ORDER BY" NAMED ", name COLLATE \"C\"",
 	[PING] = "UPDATE visit_counter SET visits = visits WHERE false",
 	[READ_ONLY] = "SELECT current_setting('transaction_read_only')",
 	[CREATE_ITEM] = "INSERT INTO items (name, description)"
 			" SELECT $1, $2 WHERE (SELECT count(*) FROM items)"
 			" < $3::int8 RETURNING id",
-	[GET_ITEMS] = "SELECT id, name, description FROM items"
-		      " WHERE id = ANY ($1::int4[])",
+	/* $2: how long its texts may be; longer ones are not even fetched. */
+	[GET_ITEMS] =
+		"SELECT id, CASE WHEN fits THEN name END,"
+		" CASE WHEN fits THEN description END, fits"
+		" FROM (SELECT id, name, description, octet_length(name) +"
+		" coalesce(octet_length(description), 0) <= $2::int4"
+		" AS fits FROM items WHERE id = ANY ($1::int4[])) i",
 	NULL,
 };
 
@@ -232,22 +255,34 @@ static int fail_table(void)
 		    store.pq.peer.name);
 }
 
-/* What there is may not be what is needed; 0, or 503. */
-static int check_table(int status)
+/* Before a call: a table that is there may not be what is needed. Somebody may
+ * mend it: the next call looks again. */
+static int check_table(int64_t until)
 {
-	const struct pq_facts *facts = &store.pq.facts;
+	int status = pq_ready(&store.pq, until);
 
-	if (store.pq.peer.state == NET_OPEN && facts->is_there &&
-	    !facts->fits) {
-		/* Somebody may mend it: the next call looks again. */
+	if (!status && store.pq.facts.is_there && !store.pq.facts.fits) {
 		net_broken(&store.pq.peer);
 		return fail_table();
 	}
-	/* undefined_column, invalid_column_reference */
-	if (status && (is_state("42703") || is_state("42P10"))) {
-		net_broken(&store.pq.peer);
-		return fail_table();
-	}
+	return status;
+}
+
+/* After it: the table may have become another one meanwhile. */
+static int judge_table(int status)
+{
+	static const char *const states[] = {
+		"42703", /* undefined_column */
+		"42P10", /* invalid_column_reference */
+		"42804", /* datatype_mismatch */
+		"42883", /* undefined_function: an operator */
+	};
+
+	for (size_t i = 0; status && i < sizeof(states) / sizeof(*states); i++)
+		if (is_state(states[i])) {
+			net_broken(&store.pq.peer);
+			return fail_table();
+		}
 	return status;
 }
 
@@ -316,6 +351,14 @@ static int64_t todays(int64_t total, int64_t base)
 	return base < 0 && total > INT64_MAX + base ? INT64_MAX : total - base;
 }
 
+/* A total that nobody can have counted. */
+static void refuse_total(struct tally *t)
+{
+	t->status = 503;
+	t->error = "the total in visit_counter is below zero";
+	t->total = t->today = 0;
+}
+
 static void take_rows(const PGresult *result, struct tally *tallies, size_t len)
 {
 	for (int row = 0; row < PQntuples(result); row++) {
@@ -330,16 +373,20 @@ static void take_rows(const PGresult *result, struct tally *tallies, size_t len)
 				   : todays(t->total, value_of(result, row, 2));
 		t->is_new = *PQgetvalue(result, row, 3) == 't';
 		t->status = 0;
+		if (t->total < 0)
+			refuse_total(t);
 	}
 }
 
-/* Makes the call of a turn: ADD, ADD_NEW or READ. */
+/* Makes the call of a turn: ADD, ADD_NEW, READ or READ_TOTALS. */
 static int call_turn(enum statement statement, struct tally *tallies,
 		     size_t len, int64_t until)
 {
 	char most[NUMBER_MAX + 1], limit[NUMBER_MAX + 1];
-	int status = write_arrays(tallies, len);
+	int status = check_table(until);
 
+	if (!status)
+		status = write_arrays(tallies, len);
 	if (status)
 		return status;
 	struct pq_step steps[] = {
@@ -365,51 +412,27 @@ static int call_turn(enum statement statement, struct tally *tallies,
 	return status;
 }
 
-/* Whether there is no table, so that nothing was ever counted; 0 it is there,
- * or is now made. */
-static int miss_table(int64_t until)
-{
-	struct pq_step step = {.statement = IS_THERE};
-	int status = pq_call(&store.pq, &step, 1, until);
-
-	if (status)
-		return status;
-	bool is_there = *PQgetvalue(step.result, 0, 0) == 't';
-	PQclear(step.result);
-	return is_there ? pq_run(&store.pq, make_counters, until) : 404;
-}
-
-/* Reads tallies that are not to be added to. */
+/* Reads tallies that are not to be added to. Without a table nothing was ever
+ * counted. */
 static int read_turn(struct tally *tallies, size_t len, int64_t until)
 {
 	int status = call_turn(READ, tallies, len, until);
 
-	if (status && is_state("42P01")) {
-		status = miss_table(until);
-		if (status == 404)
-			return 0;
-		if (!status)
-			status = call_turn(READ, tallies, len, until);
-	}
-	return check_table(status);
+	if (status && is_state("42P01"))
+		status = call_turn(READ_TOTALS, tallies, len, until);
+	if (status && is_state("42P01"))
+		return 0;
+	return judge_table(status);
 }
 
-static int add_turn(struct tally *tallies, size_t len, int64_t until)
+static int add_turn(enum statement statement, struct tally *tallies, size_t len,
+		    int64_t until)
 {
-	enum statement statement = ADD;
-	bool counts = false;
-
-	for (size_t i = 0; i < len; i++) {
-		counts |= tallies[i].n > 0;
-		if (tallies[i].n > 0 && !is_known(tallies[i].counter))
-			statement = ADD_NEW;
-	}
-	if (!counts)
-		return read_turn(tallies, len, until);
 	int status = call_turn(statement, tallies, len, until);
+
 	if (status && heal(make_counters, until) == 0)
-		status = call_turn(statement, tallies, len, until);
-	return check_table(status);
+		status = call_turn(ADD_NEW, tallies, len, until);
+	return judge_table(status);
 }
 
 /* A row that did not come back: there is no room for the counter, or in it. */
@@ -446,7 +469,9 @@ static int look_again(struct tally *t, int64_t until)
 		status = read_turn(&again, 1, until);
 	if (status)
 		return status;
-	if (t->today == UNSEEN)
+	if (t->today == UNSEEN && again.status)
+		refuse_total(t);
+	else if (t->today == UNSEEN)
 		explain(t, again.today != UNSEEN);
 	else
 		t->today = t->n > 0 && again.today >= 0
@@ -470,20 +495,73 @@ static void refuse(struct tally *tallies, size_t len)
 	}
 }
 
+/* One that was added to without the lock, and did not come back. */
+static int add_again(struct tally *t, int64_t until)
+{
+	return add_turn(ADD_NEW, t, 1, until);
+}
+
+/* What of the turn needs more than one statement. */
+static int finish(enum statement statement, struct tally *t, int64_t until)
+{
+	int status = 0;
+
+	if (statement == ADD && t->n > 0 && t->today == UNSEEN)
+		status = add_again(t, until);
+	if (!status && t->today < 0)
+		status = look_again(t, until);
+	if (!status && !t->status && t->n > 0)
+		know(t->counter);
+	return status;
+}
+
+static enum statement choose_statement(const struct tally *tallies, size_t len)
+{
+	enum statement statement = READ;
+
+	for (size_t i = 0; i < len; i++) {
+		if (tallies[i].n == 0)
+			continue;
+		if (!is_known(tallies[i].counter))
+			return ADD_NEW;
+		statement = ADD;
+	}
+	return statement;
+}
+
 static int add_all(struct tally *tallies, size_t len, int64_t until)
 {
+	enum statement statement = choose_statement(tallies, len);
+	int status;
+
 	for (size_t i = 0; i < len; i++) {
 		tallies[i].today = UNSEEN;
 		tallies[i].status = 0;
 	}
-	int status = add_turn(tallies, len, until);
-	for (size_t i = 0; !status && i < len; i++) {
-		if (tallies[i].today < 0)
-			status = look_again(&tallies[i], until);
-		else if (tallies[i].n > 0)
-			know(tallies[i].counter);
-	}
+	if (statement == READ)
+		status = read_turn(tallies, len, until);
+	else
+		status = add_turn(statement, tallies, len, until);
+	for (size_t i = 0; !status && i < len; i++)
+		status = finish(statement, &tallies[i], until);
 	return status;
+}
+
+/* Whether a call failed for what is in one row: data_exception,
+ * integrity_constraint_violation. A table made by hand may have a name of
+ * varchar(50), or a CHECK. Nothing was done. */
+static bool is_of_a_row(void)
+{
+	return strncmp(store.pq.sqlstate, "22", 2) == 0 ||
+	       strncmp(store.pq.sqlstate, "23", 2) == 0;
+}
+
+/* One row that is refused does not take the others of its turn along. */
+static void add_one_by_one(struct tally *tallies, size_t len, int64_t until)
+{
+	for (size_t i = 0; i < len; i++)
+		if (add_all(&tallies[i], 1, until))
+			refuse(&tallies[i], 1);
 }
 
 static bool counts_any(const struct tally *tallies, size_t len)
@@ -492,6 +570,20 @@ static bool counts_any(const struct tally *tallies, size_t len)
 		if (tallies[i].n > 0)
 			return true;
 	return false;
+}
+
+/* From and to PostgreSQL. */
+static void add(struct tally *tallies, size_t len, int64_t until)
+{
+	int status = add_all(tallies, len, until);
+
+	if (status && is_of_a_row()) {
+		add_one_by_one(tallies, len, until);
+		return;
+	}
+	failure_tell(FAILURE_HOME, status);
+	if (status)
+		refuse(tallies, len);
 }
 
 void store_add(struct tally *tallies, size_t len)
@@ -509,12 +601,8 @@ void store_add(struct tally *tallies, size_t len)
 	if (!counts_any(tallies, len) &&
 	    cache_get_totals(tallies, len, &store.today))
 		return;
-	int status = add_all(tallies, len, until);
-	failure_tell(FAILURE_HOME, status);
-	if (status)
-		refuse(tallies, len);
-	else
-		cache_put_totals(tallies, len, &store.today);
+	add(tallies, len, until);
+	cache_put_totals(tallies, len, &store.today);
 }
 
 /*
@@ -532,16 +620,27 @@ static const char *name_text(struct slice name)
 	return text;
 }
 
-/* A call of one statement, for which a table may be missing that `commands`
- * make; *result is to be cleared. */
+/* A call for which a table may be missing that `commands` make; the results are
+ * to be cleared. */
 static int call(struct pq_step *steps, int len, const char *commands,
 		int64_t until)
 {
 	int status = pq_call(&store.pq, steps, len, until);
 
-	if (status && commands && heal(commands, until) == 0)
+	if (status && heal(commands, until) == 0)
 		status = pq_call(&store.pq, steps, len, until);
-	return check_table(status);
+	return status;
+}
+
+/* A change that failed may have been made all the same, or be made yet. */
+static void bury_again(struct slice counter, int status)
+{
+	char why[1024];
+
+	snprintf(why, sizeof(why), "%s", failure_reason());
+	cache_bury(counter);
+	if (status)
+		fail("%s", why);
 }
 
 int store_set(struct slice counter, int64_t value)
@@ -557,11 +656,14 @@ int store_set(struct slice counter, int64_t value)
 	snprintf(total, sizeof(total), "%lld", (long long)value);
 	snprintf(limit, sizeof(limit), "%d", store.settings->max_counters);
 	cache_bury(counter);
-	int status = call(steps, 2, make_counters, deadline());
+	int64_t until = deadline();
+	int status = check_table(until);
+	if (!status)
+		status = judge_table(call(steps, 2, make_counters, until));
+	bury_again(counter, status);
 	failure_tell(FAILURE_HOME, status);
 	if (status)
 		return status;
-	cache_bury(counter);
 	bool was_set = PQntuples(steps[1].result) == 1;
 	PQclear(steps[0].result);
 	PQclear(steps[1].result);
@@ -570,6 +672,20 @@ int store_set(struct slice counter, int64_t value)
 	fail("there are MAX_COUNTERS=%d counters",
 	     store.settings->max_counters);
 	return 507;
+}
+
+/* Whether there is no table, so that nothing was ever counted: 404; 0 there is,
+ * and the other one is now made. */
+static int miss_table(int64_t until)
+{
+	struct pq_step step = {.statement = IS_THERE};
+	int status = pq_call(&store.pq, &step, 1, until);
+
+	if (status)
+		return status;
+	bool is_there = *PQgetvalue(step.result, 0, 0) == 't';
+	PQclear(step.result);
+	return is_there ? pq_run(&store.pq, make_counters, until) : 404;
 }
 
 int store_drop(struct slice counter)
@@ -585,10 +701,9 @@ int store_drop(struct slice counter)
 		if (!status)
 			status = pq_call(&store.pq, &step, 1, until);
 	}
-	bool was_there = !status && PQntuples(step.result) == 1;
+	bury_again(counter, status);
+	bool was_there = !status && PQntuples(step.result) > 0;
 	PQclear(step.result);
-	if (was_there)
-		cache_bury(counter);
 	if (!was_there && (status == 0 || status == 404)) {
 		fail("no counter \"%.*s\"", (int)counter.n, counter.p);
 		return 404;
@@ -597,22 +712,48 @@ int store_drop(struct slice counter)
 	return status;
 }
 
+/* A row of export. What is no name here is somebody else's row; a total that is
+ * none is not passed over in silence. */
+static int tell_row(const PGresult *result, int row,
+		    void (*each)(struct slice counter, int64_t total,
+				 void *context),
+		    void *context)
+{
+	struct slice name = slice_of(PQgetvalue(result, row, 0));
+	int64_t total = value_of(result, row, 1);
+	const char *fault = store_name_fault(name);
+
+	if (fault) {
+		log_warn(
+			"visit_counter has a row that is no counter: \"%s\" %s",
+			name.p, fault);
+		return 0;
+	}
+	if (total < 0)
+		return fail_garbage("%s: the total of \"%s\" in visit_counter "
+				    "is below zero",
+				    store.pq.peer.name, name.p);
+	each(name, total, context);
+	return 0;
+}
+
 int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 	       void *context)
 {
 	struct pq_step step = {.statement = EACH};
-	int status = pq_call(&store.pq, &step, 1, deadline());
+	int64_t until = deadline();
+	int status = check_table(until);
 
+	if (!status)
+		status = judge_table(pq_call(&store.pq, &step, 1, until));
 	if (status && is_state("42P01"))
 		return 0; /* nothing was ever counted */
-	status = check_table(status);
 	if (status)
 		return status;
-	for (int row = 0; row < PQntuples(step.result); row++)
-		each(slice_of(PQgetvalue(step.result, row, 0)),
-		     value_of(step.result, row, 1), context);
+	for (int row = 0; !status && row < PQntuples(step.result); row++)
+		status = tell_row(step.result, row, each, context);
 	PQclear(step.result);
-	return 0;
+	return status;
 }
 
 /*
@@ -695,10 +836,10 @@ static void take_item(const PGresult *result, int row, struct item *items,
 	int64_t id = value_of(result, row, 0);
 	struct slice name = slice_of(PQgetvalue(result, row, 1));
 	struct slice description = {NULL, 0};
+	bool fits = *PQgetvalue(result, row, 3) == 't';
 
 	if (!PQgetisnull(result, row, 2))
 		description = slice_of(PQgetvalue(result, row, 2));
-	bool fits = 6 * (name.n + description.n) + 128 <= STORE_ITEM_JSON_MAX;
 	for (size_t i = 0; i < len; i++) {
 		if (items[i].id != id)
 			continue;
@@ -711,15 +852,18 @@ static void take_item(const PGresult *result, int row, struct item *items,
 	}
 }
 
-void store_items_get(struct item *items, size_t len)
+/* Those that the cache does not have. */
+static void read_items(struct item *items, size_t len, int64_t until)
 {
-	char ids[STORE_ITEMS_MAX * (NUMBER_MAX + 1) + 3];
+	char most[NUMBER_MAX + 1], ids[STORE_ITEMS_MAX * (NUMBER_MAX + 1) + 3];
 	struct pq_step step = {
-		.statement = GET_ITEMS, .len = 1, .values = {ids}};
+		.statement = GET_ITEMS, .len = 2, .values = {ids, most}};
 	static char why[1024];
 
+	snprintf(most, sizeof(most), "%d",
+		 STORE_ITEM_NAME_MAX + STORE_ITEM_DESCRIPTION_MAX);
 	write_ids(ids, items, len);
-	int status = pq_call(&store.pq, &step, 1, deadline());
+	int status = pq_call(&store.pq, &step, 1, until);
 	if (status && is_state("42P01"))
 		status = 404; /* no table, no items */
 	for (size_t i = 0; i < len; i++) {
@@ -734,6 +878,18 @@ void store_items_get(struct item *items, size_t len)
 	for (int row = 0; row < PQntuples(step.result); row++)
 		take_item(step.result, row, items, len);
 	PQclear(step.result);
+}
+
+/* PostgreSQL is asked for all of them as soon as one is not in the cache: it is
+ * one call either way. */
+void store_items_get(struct item *items, size_t len)
+{
+	int64_t until = deadline();
+
+	if (cache_get_items(items, len))
+		return;
+	read_items(items, len, until);
+	cache_put_items(items, len);
 }
 
 /*
@@ -757,12 +913,13 @@ int store_ping(void)
 {
 	struct pq_step step = {.statement = PING};
 	int64_t until = deadline();
-	int status = pq_call(&store.pq, &step, 1, until);
+	int status = check_table(until);
 
+	if (!status)
+		status = judge_table(pq_call(&store.pq, &step, 1, until));
 	PQclear(step.result);
 	if (status && is_state("42P01"))
 		status = ping_without_table(until);
-	status = check_table(status);
 	failure_tell(FAILURE_HOME, status);
 	return status;
 }

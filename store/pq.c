@@ -11,8 +11,8 @@
 #include <string.h>
 
 enum {
-	TRIES_MAX = 5, /* of a call that others made impossible */
-	INT4 = 23,     /* oids of types: pg_type.dat */
+	TRIES_MAX = 100, /* of a call that others made impossible */
+	INT4 = 23,	 /* oids of types: pg_type.dat */
 	INT8 = 20,
 };
 
@@ -94,7 +94,8 @@ static enum net_step begin(struct net_peer *peer,
 	struct pq *pq = self(peer);
 	const struct settings *s = pq->settings;
 	struct parameters p = {.len = 0};
-	char number[NI_MAXHOST], port[16], options[64];
+	char number[NI_MAXHOST], port[16], options[1024];
+	const char *more = getenv("PGOPTIONS");
 
 	add_parameter(&p, "host", pq->host);
 	if (pq->host[0] != '/') {
@@ -114,10 +115,13 @@ static enum net_step begin(struct net_peer *peer,
 	add_parameter(&p, "gssencmode", unless("PGGSSENCMODE", "disable"));
 	add_parameter(&p, "client_encoding", "UTF8");
 	add_parameter(&p, "fallback_application_name", "visitd");
-	/* What nobody waits for any more should not go on there. */
-	snprintf(options, sizeof(options), "-c statement_timeout=%d",
-		 s->store_timeout);
-	add_parameter(&p, "options", unless("PGOPTIONS", options));
+	/* What nobody waits for any more should not go on there. The last of
+	 * equal options counts. */
+	snprintf(options, sizeof(options),
+		 "-c statement_timeout=%d "
+		 "-c default_transaction_isolation=read\\ committed %s",
+		 s->store_timeout, more ? more : "");
+	add_parameter(&p, "options", options);
 	pq->is_asking = false;
 	pq->conn = PQconnectStartParams(p.names, p.values, 0);
 	if (!pq->conn) {
@@ -272,6 +276,15 @@ void pq_close(struct pq *pq)
  * Calling
  */
 
+int pq_ready(struct pq *pq, int64_t until)
+{
+	pq->sqlstate[0] = '\0';
+	/* That is no fault of the server's: the breaker stays closed. */
+	if (clock_ms() >= until)
+		return fail("%s: no time was left for it", pq->peer.name);
+	return net_ready(&pq->peer, until);
+}
+
 static int broken(struct pq *pq)
 {
 	fail_message(pq, PQerrorMessage(pq->conn));
@@ -384,14 +397,14 @@ static int take_results(struct pq *pq, struct sent *sent, int64_t until)
 			PQclear(result);
 			return worst;
 		}
-		if (sent->done == sent->len) {
-			PQclear(result);
-			net_broken(&pq->peer);
-			return fail("%s: more results than commands",
-				    pq->peer.name);
+		if (sent->done < sent->len) {
+			if (take_result(pq, sent, result))
+				worst = 503;
+			continue;
 		}
-		if (take_result(pq, sent, result))
-			worst = 503;
+		/* All was well until it was to be committed. */
+		worst = fail_result(pq, result);
+		PQclear(result);
 	}
 }
 
@@ -407,9 +420,8 @@ static int call_once(struct pq *pq, struct pq_step *steps, int len,
 		     int64_t until)
 {
 	struct sent sent = {.len = 0};
-	int status = net_ready(&pq->peer, until);
+	int status = pq_ready(pq, until);
 
-	pq->sqlstate[0] = '\0';
 	for (int i = 0; !status && i < len; i++)
 		status = send_step(pq, &sent, &steps[i]);
 	if (!status && !PQpipelineSync(pq->conn))
@@ -426,42 +438,44 @@ static bool is_state(const struct pq *pq, const char *state)
 	return strcmp(pq->sqlstate, state) == 0;
 }
 
-/* Whether nothing was done, and the same call may succeed. */
-static bool is_worth_a_try(struct pq *pq)
+/* Whether nothing was done, for a reason that is gone with the next try:
+ * serialization_failure, deadlock_detected. */
+static bool is_bad_luck(const struct pq *pq)
 {
-	/* serialization_failure, deadlock_detected */
-	if (is_state(pq, "40001") || is_state(pq, "40P01"))
-		return true;
-	/* The statement is not there any more, or its table is another one. */
-	if (is_state(pq, "26000") || is_state(pq, "0A000")) {
-		net_broken(&pq->peer);
-		return true;
-	}
-	/* read_only_sql_transaction: another server may be the first now.
-	 * numeric_value_out_of_range: the table may have become another one. */
-	if (is_state(pq, "25006") || is_state(pq, "22003"))
-		net_broken(&pq->peer);
-	return false;
+	return is_state(pq, "40001") || is_state(pq, "40P01");
+}
+
+/* Whether nothing was done, because the conversation is not what it was: the
+ * statement is not there any more, or its table is another one. */
+static bool is_out_of_date(const struct pq *pq)
+{
+	return is_state(pq, "26000") || is_state(pq, "0A000");
 }
 
 int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
 {
-	int status;
+	int status = call_once(pq, steps, len, until);
 
-	for (int i = 0; i < TRIES_MAX; i++) {
+	for (int i = 1;
+	     status && is_bad_luck(pq) && i < TRIES_MAX && clock_ms() < until;
+	     i++)
 		status = call_once(pq, steps, len, until);
-		if (!status || !is_worth_a_try(pq) || clock_ms() >= until)
-			break;
+	if (status && is_out_of_date(pq)) {
+		net_broken(&pq->peer);
+		status = call_once(pq, steps, len, until);
 	}
+	/* read_only_sql_transaction: another server may be the first now.
+	 * numeric_value_out_of_range: the table may have become another one. */
+	if (status && (is_state(pq, "25006") || is_state(pq, "22003")))
+		net_broken(&pq->peer);
 	return status;
 }
 
 int pq_run(struct pq *pq, const char *commands, int64_t until)
 {
-	int status = net_ready(&pq->peer, until);
+	int status = pq_ready(pq, until);
 	PGresult *result;
 
-	pq->sqlstate[0] = '\0';
 	if (status)
 		return status;
 	/* Several at once go without a pipeline only. */

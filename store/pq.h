@@ -57,6 +57,10 @@ int pq_open(struct pq *pq, const struct settings *settings,
 	    const char *const *texts, int epoll);
 void pq_close(struct pq *pq);
 
+/* There is a conversation, and its facts are known. Gives 0, or 503 with fail().
+ */
+int pq_ready(struct pq *pq, int64_t until);
+
 /*
  * Makes the steps, by `until` (clock_ms). Gives 0, or 503 with fail(). What the
  * server refused has pq->sqlstate, and was not done at all; after any other
