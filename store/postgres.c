@@ -371,7 +371,8 @@ static void take_rows(const PGresult *result, struct tally *tallies, size_t len)
 		t->today = PQgetisnull(result, row, 2)
 				   ? NO_BASE
 				   : todays(t->total, value_of(result, row, 2));
-		t->is_new = *PQgetvalue(result, row, 3) == 't';
+		t->is_new = !is_home(t->counter) &&
+			    *PQgetvalue(result, row, 3) == 't';
 		t->status = 0;
 		if (t->total < 0)
 			refuse_total(t);
@@ -746,10 +747,15 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 
 	if (!status)
 		status = judge_table(pq_call(&store.pq, &step, 1, until));
-	if (status && is_state("42P01"))
-		return 0; /* nothing was ever counted */
-	if (status)
+	bool is_missing = status && is_state("42P01");
+	if (status && !is_missing)
 		return status;
+	/* The home counter is there always, and comes first. */
+	if (is_missing || PQntuples(step.result) == 0 ||
+	    !is_home(slice_of(PQgetvalue(step.result, 0, 0))))
+		each(SLICE(STORE_HOME), 0, context);
+	if (is_missing)
+		return 0;
 	for (int row = 0; !status && row < PQntuples(step.result); row++)
 		status = tell_row(step.result, row, each, context);
 	PQclear(step.result);

@@ -1,7 +1,8 @@
 """What the end-to-end tests stand on: stores, a server, a strict client.
 
 The binary under test is $VISITD (default build/file/visitd), its store $STORE
-(default file). To test another store add a class like FileStore to STORES.
+(default file). To test another store add a class like FileStore to STORES. With
+CACHE=1 the PostgreSQL store gets a Redis as its cache.
 """
 
 import calendar
@@ -26,7 +27,9 @@ REPO = Path(__file__).resolve().parents[2]
 STORE = os.environ.get("STORE", "file")
 BINARY = Path(os.environ.get("VISITD", REPO / "build" / STORE / "visitd"))
 BINARY = BINARY.absolute()
+CACHE = os.environ.get("CACHE") == "1"
 MAX = 2**63 - 1
+HOLDS_NUL = STORE != "postgres"  # texts with U+0000
 
 SANITIZED = BINARY.exists() and b"__asan_init" in BINARY.read_bytes()
 # A sanitized binary gets more time before a test calls it hung.
@@ -139,12 +142,14 @@ class RedisStore:
 
 class PostgresStore:
     """STORE=postgres: a database of its own, on the server that the tests of
-    this process share or on the one that is given."""
+    this process share or on the one that is given. `cache` is a RedisStore, or
+    True for one of its own."""
 
     name = "postgres"
 
-    def __init__(self, root, server=None, database="postgres"):
+    def __init__(self, root, server=None, database="postgres", cache=CACHE):
         self.root = Path(root)
+        self.cache = RedisStore(root) if cache is True else cache
         if server:
             self.server, self.database = server, database
         else:
@@ -158,9 +163,10 @@ class PostgresStore:
 
     def settings(self):
         """The environment that points a server here."""
-        return {"DATA_DIR": str(self.root), "DB_HOST": self.server.folder,
-                "DB_PORT": self.server.port, "DB_NAME": self.database,
-                "DB_USER": postgres_server.USER}
+        cache = self.cache.settings() if self.cache else {}
+        return {"DB_HOST": self.server.folder, "DB_PORT": self.server.port,
+                "DB_NAME": self.database, "DB_USER": postgres_server.USER,
+                **cache, "DATA_DIR": str(self.root)}
 
     def call(self, query, *values):
         """A query, in this store's database."""
@@ -181,6 +187,8 @@ class PostgresStore:
         self.call("INSERT INTO visit_counter VALUES ('homepage', %s)"
                   " ON CONFLICT (name) DO UPDATE SET visits = %s",
                   number, number)
+        if self.cache:
+            self.cache.call("DEL", "visit_counter:homepage")
 
 
 STORES = {store.name: store for store in (FileStore, RedisStore,
