@@ -33,15 +33,21 @@ static const char greeting[] =
  * Why it failed
  */
 
-/* Without the newlines of libpq's messages. */
+/* In one line: libpq's messages have several, and tabs. */
 static int fail_message(const struct pq *pq, const char *message)
 {
 	char line[512];
 	size_t n = 0;
 
-	for (; *message && n < sizeof(line) - 1; message++)
-		line[n++] = (char)(*message < ' ' ? ' ' : *message);
-	while (n > 0 && line[n - 1] == ' ')
+	for (; *message && n < sizeof(line) - 1; message++) {
+		bool is_blank = (unsigned char)*message <= ' ';
+
+		if (!is_blank)
+			line[n++] = *message;
+		else if (n > 0 && line[n - 1] != ' ')
+			line[n++] = ' ';
+	}
+	if (n > 0 && line[n - 1] == ' ')
 		n--;
 	line[n] = '\0';
 	return fail("%s: %s", pq->peer.name, line);
@@ -282,6 +288,10 @@ int pq_ready(struct pq *pq, int64_t until)
 	/* That is no fault of the server's: the breaker stays closed. */
 	if (clock_ms() >= until)
 		return fail("%s: no time was left for it", pq->peer.name);
+	/* libpq may have read more than the last answer. */
+	if (pq->peer.state == NET_OPEN &&
+	    (PQisBusy(pq->conn) || PQstatus(pq->conn) == CONNECTION_BAD))
+		net_broken(&pq->peer);
 	return net_ready(&pq->peer, until);
 }
 
