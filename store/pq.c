@@ -456,10 +456,13 @@ static bool is_bad_luck(const struct pq *pq)
 }
 
 /* Whether nothing was done, because the conversation is not what it was: the
- * statement is not there any more, or its table is another one. */
+ * statement is not there any more, or its table is another one
+ * (invalid_sql_statement_name, feature_not_supported); or another server may be
+ * the first now (read_only_sql_transaction). */
 static bool is_out_of_date(const struct pq *pq)
 {
-	return is_state(pq, "26000") || is_state(pq, "0A000");
+	return is_state(pq, "26000") || is_state(pq, "0A000") ||
+	       is_state(pq, "25006");
 }
 
 int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
@@ -474,8 +477,8 @@ int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
 		net_broken(&pq->peer);
 		status = call_once(pq, steps, len, until);
 	}
-	/* read_only_sql_transaction: another server may be the first now.
-	 * numeric_value_out_of_range: the table may have become another one. */
+	/* Not for this call, but for the next one. numeric_value_out_of_range:
+	 * the table may have become another one. */
 	if (status && (is_state(pq, "25006") || is_state(pq, "22003")))
 		net_broken(&pq->peer);
 	return status;

@@ -16,7 +16,7 @@ import pytest
 import visitd
 from load import Load
 from proxy import Proxy
-from visitd import Server, wait_for
+from visitd import Server, number, recovered, wait_for
 
 pytestmark = pytest.mark.store("redis", "postgres")
 KIND = visitd.STORES[visitd.STORE]
@@ -56,18 +56,6 @@ def refused(server):
     assert reply["Retry-After"] == "1"
     assert reply.json["error"].startswith("store unavailable: ")
     return reply.json["error"]
-
-
-def number(server):
-    """The number of a visit, or None with a 503."""
-    reply = server.get()
-    assert reply.status in (200, 503), reply
-    return reply.number if reply.status == 200 else None
-
-
-def recovered(server):
-    """Wait for a visit that counts, and give its number."""
-    return wait_for(lambda: number(server), what="recovery")
 
 
 SILENT = [("drip", 0.2), ("hang", None), ("swallow", None),

@@ -692,3 +692,26 @@ class Server:
         reply = self.get()
         assert reply.status == 200, reply
         return reply.number
+
+
+# Answers of a store that fails
+
+
+def refusal(server, target="/", method="GET", headers=(), body=b""):
+    """The error of a 503."""
+    headers = {"Accept": "application/json", **dict(headers)}
+    reply = server.request(method, target, headers, body)
+    assert reply.status == 503, reply
+    return reply.json["error"]
+
+
+def number(server):
+    """The number of a visit, or None with a 503."""
+    reply = server.get()
+    assert reply.status in (200, 503), reply
+    return reply.number if reply.status == 200 else None
+
+
+def recovered(server):
+    """Wait for a visit that counts, and give its number."""
+    return wait_for(lambda: number(server), what="recovery")
