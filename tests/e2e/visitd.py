@@ -500,11 +500,11 @@ def check_sanitizers(text):
     assert not found, text[found.start():found.start() + 4000]
 
 
-def command(store, *args, within=20, stdin="", **settings):
+def command(store, *args, within=20, stdin="", program=BINARY, **settings):
     """Run `visitd args` on a store to its end, with this text as its input."""
     merged = {"TZ": "UTC", **store.settings(), **settings}
     done = subprocess.run(
-        [str(BINARY), *args], env=environment(merged), cwd=store.root,
+        [str(program), *args], env=environment(merged), cwd=store.root,
         input=stdin, capture_output=True, text=True,
         timeout=within * PATIENCE, check=False)
     check_sanitizers(done.stderr)
