@@ -16,6 +16,7 @@ enum {
 	LINE_SIZE = 4096,   /* of an editor's line, at most */
 	EDIT_MS = 100,	    /* how long a size stays the same after an edit */
 	ANEW_MS = 1000,	    /* between two readings for the sake of a name */
+	ANEW_SHARE = 20,    /* and so many times what the first has taken */
 	COMPACT_MIN = 1024, /* rows of a table that is compacted by itself */
 	/* Beside the statuses: */
 	ODD = -1, /* rows are not as this program writes them */
@@ -46,7 +47,7 @@ static void forget(struct table *t)
 	index_free(&t->index);
 	t->rows = t->dropped = 0;
 	t->opened = t->file.opened;
-	t->built_at = clock_ms();
+	t->anew_at = clock_ms() + ANEW_MS;
 }
 
 void table_close(struct table *t)
@@ -139,12 +140,22 @@ static int know_rows(struct table *t, size_t rows)
  * Rows that are not as this program writes them
  */
 
+/* Whether the bytes behind the last row that is known, at a row's place, may
+ * be what a crash has left. */
+static bool is_torn(const char *bytes, size_t n)
+{
+	for (size_t at = 0; at < n; at += ROW_SIZE)
+		if (!row_is_torn(bytes + at,
+				 n - at < ROW_SIZE ? n - at : ROW_SIZE))
+			return false;
+	return true;
+}
+
 /* What is behind the last row that is known: 0 when it was never answered, and
  * is cut off; else ODD. */
 static int cut_tail(const struct table *t, off_t size)
 {
 	char bytes[LINE_SIZE];
-	bool has_text = false, has_nul = false;
 
 	for (off_t at = end_of(t->rows); at < size;) {
 		ssize_t n = disk_read(&t->file, bytes, sizeof(bytes), at);
@@ -153,15 +164,10 @@ static int cut_tail(const struct table *t, off_t size)
 			return fail_read(t);
 		if (n == 0) /* an editor has just emptied it */
 			return fail_edited(t);
-		if (memchr(bytes, '\n', (size_t)n))
+		if (!is_torn(bytes, (size_t)n))
 			return ODD;
-		has_nul |= memchr(bytes, '\0', (size_t)n) != NULL;
-		for (ssize_t i = 0; i < n; i++)
-			has_text |= bytes[i] != '\0';
 		at += n;
 	}
-	if (has_text && !has_nul && size - end_of(t->rows) >= ROW_SIZE)
-		return ODD;
 	if (ftruncate(t->file.fd, end_of(t->rows)) < 0)
 		return fail_write(t);
 	log_warn("%s ended in a row that was never answered: cut off",
@@ -179,12 +185,17 @@ struct reader {
 	char bytes[LINE_SIZE];
 };
 
-/* More bytes; the NULs that a crash may have left before a line are passed
- * over. EMSGSIZE: the line is longer than any that could be understood. */
-static int refill(struct reader *r)
+/* Passes over the NULs that a crash may have left before a line. */
+static void skip_nuls(struct reader *r)
 {
 	while (r->used < r->len && r->bytes[r->used] == '\0')
 		r->used++;
+}
+
+/* More bytes. EMSGSIZE: the line is longer than any that could be understood.
+ */
+static int refill(struct reader *r)
+{
 	r->len -= r->used;
 	memmove(r->bytes, r->bytes + r->used, r->len);
 	r->used = 0;
@@ -202,19 +213,25 @@ static int refill(struct reader *r)
 	return 0;
 }
 
-/* 1, 0 at the end, or -1 with errno. */
+/* 1, 0 at the end, or -1 with errno. NULs end the last line, too. */
 static int read_line(struct reader *r, struct slice *line)
 {
 	const char *end;
 
-	while (!(end = memchr(r->bytes + r->used, '\n', r->len - r->used)) &&
-	       !r->ended)
+	for (;;) {
+		skip_nuls(r);
+		end = memchr(r->bytes + r->used, '\n', r->len - r->used);
+		if (end || r->ended)
+			break;
 		if (refill(r) < 0)
 			return -1;
+	}
 	line->p = r->bytes + r->used;
 	line->n = end ? (size_t)(end - line->p) : r->len - r->used;
 	r->used += line->n + (end != NULL);
 	r->number++;
+	while (!end && line->n > 0 && line->p[line->n - 1] == '\0')
+		line->n--;
 	return end || line->n > 0;
 }
 
@@ -349,19 +366,17 @@ static int catch_up(struct table *t, off_t size)
 	return status == ODD ? rewrite(t) : status;
 }
 
-/* A file that an editor may be at work on. */
-struct edit {
-	off_t size;
-	int64_t over_at; /* clock_ms(); 0: not looked at yet */
-};
-
-/* Whether its size has stayed the same for long enough. */
-static bool is_over(struct edit *edit, off_t size)
+/*
+ * Whether the size of an odd file has stayed the same for long enough. This
+ * lasts from call to call: one that has too little time leaves the rest to the
+ * next, and what is odd for good is waited for once.
+ */
+static bool is_over(struct table_edit *edit, off_t size)
 {
 	int64_t now = clock_ms();
 
 	if (edit->over_at == 0 || size != edit->size)
-		*edit = (struct edit){size, now + EDIT_MS};
+		*edit = (struct table_edit){size, now + EDIT_MS};
 	return now >= edit->over_at;
 }
 
@@ -376,7 +391,6 @@ static bool is_odd(const struct table *t, off_t size)
 int table_lock(struct table *t, bool create, int64_t deadline)
 {
 	const struct timespec moment = {.tv_nsec = 1000000};
-	struct edit edit = {.over_at = 0};
 
 	date_know_day(&t->today, time(NULL));
 	for (;;) {
@@ -387,8 +401,10 @@ int table_lock(struct table *t, bool create, int64_t deadline)
 			return status;
 		off_t size = t->file.fd >= 0 ? disk_size(&t->file) : 0;
 		bool odd = is_odd(t, size);
-		if (!odd || is_over(&edit, size)) {
+		if (!odd || is_over(&t->edit, size)) {
 			status = size < 0 ? fail_read(t) : catch_up(t, size);
+			if (!status)
+				t->edit.over_at = 0;
 			if (!status && t->file.fd < 0 && create)
 				continue;
 			if (status)
@@ -417,17 +433,22 @@ void table_unlock(struct table *t)
 static int know_anew(struct table *t)
 {
 	off_t size = disk_size(&t->file);
+	int64_t begin = clock_ms();
 
 	forget(t);
-	return size < 0 ? fail_read(t) : catch_up(t, size);
+	int status = size < 0 ? fail_read(t) : catch_up(t, size);
+	int64_t end = clock_ms();
+	int64_t pause = (end - begin) * ANEW_SHARE;
+	t->anew_at = end + (pause > ANEW_MS ? pause : ANEW_MS);
+	return status;
 }
 
 int table_find(struct table *t, struct slice name, char *row, size_t *number)
 {
 	int status = look_up(t, name, row, number);
 
-	if (status != ODD && (status != 404 || t->rows == 0 ||
-			      clock_ms() - t->built_at < ANEW_MS))
+	if (status != ODD &&
+	    (status != 404 || t->rows == 0 || clock_ms() < t->anew_at))
 		return status;
 	status = know_anew(t);
 	if (!status)
@@ -493,17 +514,20 @@ int table_sync(struct table *t)
 	return fail("cannot sync %s:", t->file.path);
 }
 
-int table_read(const struct table *t, char **bytes, size_t *rows)
+int table_read(struct table *t, char **bytes, size_t *rows)
 {
+	int status = t->file.fd >= 0 ? know_anew(t) : 0;
 	size_t size = t->rows * ROW_SIZE;
 
+	if (status)
+		return status;
 	*rows = t->rows;
 	*bytes = malloc(size + 1);
 	if (!*bytes)
 		return fail("%s does not fit into memory:", t->file.path);
-	if (t->rows == 0 ||
-	    disk_read(&t->file, *bytes, size, 0) == (ssize_t)size)
+	ssize_t n = size > 0 ? disk_read(&t->file, *bytes, size, 0) : 0;
+	if (n == (ssize_t)size)
 		return 0;
 	free(*bytes);
-	return fail_read(t);
+	return n < 0 ? fail_read(t) : fail_edited(t);
 }
