@@ -46,6 +46,7 @@ static void forget(struct table *t)
 {
 	index_free(&t->index);
 	t->rows = t->dropped = 0;
+	t->is_known = false;
 	t->opened = t->file.opened;
 	t->anew_at = clock_ms() + ANEW_MS;
 }
@@ -302,7 +303,7 @@ static int fail_replace(const struct table *t)
 /* A fresh table in the place of this one, without the dropped rows. */
 static int rewrite(struct table *t)
 {
-	struct table fresh = {.today = t->today};
+	struct table fresh = {.today = t->today, .is_known = true};
 	char path[PATH_MAX];
 	int status = read_lines(t, t->rows, NULL);
 
@@ -322,6 +323,7 @@ static int rewrite(struct table *t)
 	forget(t);
 	t->index = fresh.index;
 	t->rows = fresh.rows;
+	t->is_known = true;
 	log_info("%s has a fresh table: %zu counters", t->file.path, t->rows);
 	return 0;
 }
@@ -351,8 +353,7 @@ static int lock_file(struct table *t, bool create, int64_t deadline)
 	return fail("cannot open and lock %s:", t->file.path);
 }
 
-/* Takes in what has come to the file since it was last looked at. */
-static int catch_up(struct table *t, off_t size)
+static int take_in(struct table *t, off_t size)
 {
 	if (t->opened != t->file.opened || size < end_of(t->rows))
 		forget(t);
@@ -364,6 +365,15 @@ static int catch_up(struct table *t, off_t size)
 	if (status == 0 || status == ODD)
 		status = cut_tail(t, size);
 	return status == ODD ? rewrite(t) : status;
+}
+
+/* Takes in what has come to the file since it was last looked at. */
+static int catch_up(struct table *t, off_t size)
+{
+	t->is_known = false;
+	int status = take_in(t, size);
+	t->is_known = status == 0;
+	return status;
 }
 
 /*
@@ -445,8 +455,11 @@ static int know_anew(struct table *t)
 
 int table_find(struct table *t, struct slice name, char *row, size_t *number)
 {
+	/* A reading for an earlier name of this turn has failed: who appends
+	 * behind what is known of the table overwrites the rest of it. */
+	if (!t->is_known)
+		return 503;
 	int status = look_up(t, name, row, number);
-
 	if (status != ODD &&
 	    (status != 404 || t->rows == 0 || clock_ms() < t->anew_at))
 		return status;

@@ -42,6 +42,7 @@ struct table {
 	struct disk_file file;
 	unsigned opened; /* which opening of the file the rest is about */
 	struct index index;
+	bool is_known;	 /* all rows are in the index */
 	size_t rows;	 /* that are in the index */
 	size_t dropped;	 /* of them, as far as this process knows */
 	int64_t anew_at; /* when it may be read anew for a name, clock_ms() */

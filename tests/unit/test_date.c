@@ -335,7 +335,7 @@ static void test_read_day(void **state)
 		"+026-11-20",	      "2026-11-2x", "2026-11- 2", "          ",
 		"\0\0\0\0\0\0\0\0\0",
 	};
-	char text[32];
+	char text[64];
 	int64_t number;
 	int days = 0;
 

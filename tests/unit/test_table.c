@@ -327,9 +327,7 @@ struct order {
 };
 
 struct answer {
-	int status;
-	int64_t total;
-	bool is_new;
+	int64_t status, total, is_new;
 };
 
 static void obey(int from, int to)
@@ -337,7 +335,7 @@ static void obey(int from, int to)
 	struct order order;
 
 	while (read(from, &order, sizeof(order)) == sizeof(order)) {
-		struct answer answer = {0, 0, false};
+		struct answer answer = {0, 0, 0};
 		struct slice name = slice_of(order.name);
 
 		now = order.now;
@@ -381,9 +379,14 @@ static void peer_start(void)
 
 static struct answer ask(char what, const char *name, int64_t n)
 {
-	struct order order = {.what = what, .n = n, .ahead = ahead, .now = now};
+	struct order order;
 	struct answer answer;
 
+	memset(&order, 0, sizeof(order)); /* its padding is sent, too */
+	order.what = what;
+	order.n = n;
+	order.ahead = ahead;
+	order.now = now;
 	snprintf(order.name, sizeof(order.name), "%s", name);
 	assert_int_equal(write(peer.to, &order, sizeof(order)), sizeof(order));
 	assert_int_equal(read(peer.from, &answer, sizeof(answer)),
