@@ -1002,16 +1002,7 @@ static void open_and_count_names(void)
 	try_turn(all);
 	try_turn(reads);
 	try_turn(some);
-	try_ping();
 	try_each();
-	try_turn(all);
-}
-
-static void names_when_open(void)
-{
-	must_open();
-	try_turn(all);
-	try_turn(some);
 }
 
 static void set_and_drop(void)
@@ -1099,11 +1090,9 @@ static const struct {
 	{"closing", prepare_some, close_and_open, true, false},
 	{"a sync every second", prepare_some, tick, true, false},
 	{"the first names", prepare_nothing, open_and_count_names, true, true},
-	{"names", prepare_table, open_and_count_names, true, true},
 	{"lines by hand", prepare_lines, open_and_count_names, true, true},
 	{"a name twice", prepare_twice, open_and_count_names, true, true},
 	{"a torn table", prepare_torn_table, open_and_count_names, true, true},
-	{"names when open", prepare_table, names_when_open, true, true},
 	{"set and drop", prepare_table, set_and_drop, true, true},
 	{"compaction", prepare_few, compact, true, true},
 	{"unknown names", prepare_table, read_anew, true, true},
@@ -1115,8 +1104,8 @@ static const struct {
  * are long. */
 static bool is_telling(size_t story, int error)
 {
-	return !stories[story].has_names || error == EINTR || error == ENOSPC ||
-	       error == EAGAIN || error == SHORT;
+	return !stories[story].has_names || error == EINTR || error == EIO ||
+	       error == SHORT;
 }
 
 /* One story with one fault; whether the fault was met. */
@@ -1129,8 +1118,10 @@ static bool tell_story(size_t story, enum call call, int at, int error)
 	bool hit = fault.hit;
 	arm(CALLS, 0, 0);
 	/* A folder that could not be made at start ends the program. */
-	if (call == MKDIR && hit)
+	if (call == MKDIR && hit) {
+		store_close();
 		must_open();
+	}
 	if (stories[story].has_names)
 		assert_table_recovered();
 	assert_recovered(stories[story].knows_today);
@@ -1438,6 +1429,8 @@ static void test_random_faults(void **state)
 		fflush(stdout);
 		run_random(seed, 3u << seed % 5);
 		hits += fault.hits;
+		if (!text && i % 3)
+			continue;
 		run_random_names(seed, 3u << seed % 6);
 		hits += fault.hits;
 	}
