@@ -355,15 +355,26 @@ static int lock_file(struct table *t, bool create, int64_t deadline)
 
 static int take_in(struct table *t, off_t size)
 {
+	size_t from;
+	int status;
+
 	if (t->opened != t->file.opened || size < end_of(t->rows))
 		forget(t);
 	if (size <= 0)
 		return 0;
-	int status = know_rows(t, (size_t)size / ROW_SIZE);
-	if (status == 0 && size % ROW_SIZE == 0)
-		return 0;
-	if (status == 0 || status == ODD)
-		status = cut_tail(t, size);
+	do {
+		from = t->rows;
+		status = know_rows(t, (size_t)size / ROW_SIZE);
+		if (status == 0 && size % ROW_SIZE == 0)
+			return 0;
+		if (status != 0 && status != ODD)
+			return status;
+		/* It may be another text by now: nothing is cut off behind
+		 * rows that were there once. */
+		if (from > 0)
+			forget(t);
+	} while (from > 0);
+	status = cut_tail(t, size);
 	return status == ODD ? rewrite(t) : status;
 }
 
