@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@ enum {
 	EDIT_MS = 100,	    /* how long a size stays the same after an edit */
 	ANEW_MS = 1000,	    /* between two readings for the sake of a name */
 	ANEW_SHARE = 20,    /* and so many times what the first has taken */
+	GARBAGE_MS = 10000, /* after which it is read again all the same */
+	TICK_SECONDS = 1,   /* more than any tick of a file system's clock */
 	COMPACT_MIN = 1024, /* rows of a table that is compacted by itself */
 	/* Beside the statuses: */
 	ODD = -1, /* rows are not as this program writes them */
@@ -250,6 +253,36 @@ static int fail_line(const struct table *t, size_t number, const char *fault)
 			    t->file.path, fault);
 }
 
+/* Notes it, too, unless the file has just changed: another change within the
+ * same tick of the kernel's clock would not show. */
+static int note_line(struct table *t, size_t number, const char *fault)
+{
+	struct stat st;
+	struct timespec now;
+
+	t->garbage.line = 0;
+	if (fstat(t->file.fd, &st) == 0 &&
+	    clock_gettime(CLOCK_REALTIME, &now) == 0 &&
+	    now.tv_sec - st.st_ctim.tv_sec > TICK_SECONDS)
+		t->garbage = (struct table_garbage){
+			number,	    fault,	t->file.opened,
+			st.st_size, st.st_ctim, clock_ms() + GARBAGE_MS,
+		};
+	return fail_line(t, number, fault);
+}
+
+static bool is_same_garbage(const struct table *t)
+{
+	const struct table_garbage *garbage = &t->garbage;
+	struct stat st;
+
+	return garbage->line && garbage->opened == t->file.opened &&
+	       clock_ms() < garbage->until && fstat(t->file.fd, &st) == 0 &&
+	       st.st_size == garbage->size &&
+	       st.st_ctim.tv_sec == garbage->changed.tv_sec &&
+	       st.st_ctim.tv_nsec == garbage->changed.tv_nsec;
+}
+
 /* Takes a row into a new table, which its name may be in already. */
 static int adopt(struct table *to, const char *row)
 {
@@ -284,13 +317,13 @@ static int read_lines(struct table *t, size_t from, struct table *to)
 			continue;
 		const char *fault = row_parse(row, line, &t->today);
 		if (fault)
-			return fail_line(t, from + r.number, fault);
+			return note_line(t, from + r.number, fault);
 		int status = to ? adopt(to, row) : 0;
 		if (status)
 			return status;
 	}
 	if (more < 0 && errno == EMSGSIZE)
-		return fail_line(t, from + r.number + 1, "it is too long");
+		return note_line(t, from + r.number + 1, "it is too long");
 	return more < 0 ? fail_read(t) : 0;
 }
 
@@ -382,6 +415,9 @@ static int take_in(struct table *t, off_t size)
 static int catch_up(struct table *t, off_t size)
 {
 	t->is_known = false;
+	if (t->file.fd >= 0 && is_same_garbage(t))
+		return fail_line(t, t->garbage.line, t->garbage.fault);
+	t->garbage.line = 0;
 	int status = take_in(t, size);
 	t->is_known = status == 0;
 	return status;

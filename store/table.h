@@ -30,11 +30,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
 
 /* A file that an editor may be at work on. */
 struct table_edit {
 	off_t size;
 	int64_t over_at; /* clock_ms(); 0: there is none */
+};
+
+/* A line that was not understood, and the file then: it is not read again
+ * before it has changed. */
+struct table_garbage {
+	size_t line; /* 0: there is none */
+	const char *fault;
+	unsigned opened;
+	off_t size;
+	struct timespec changed;
+	int64_t until; /* clock_ms() */
 };
 
 /* Zeroed but for file.path and file.fd = -1, nothing is known of it. */
@@ -47,6 +60,7 @@ struct table {
 	size_t dropped;	 /* of them, as far as this process knows */
 	int64_t anew_at; /* when it may be read anew for a name, clock_ms() */
 	struct table_edit edit;
+	struct table_garbage garbage;
 	struct date_day today;
 	bool is_late; /* the last wait for the lock was in vain */
 };

@@ -26,6 +26,8 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *t);
 int __real_nanosleep(const struct timespec *t, struct timespec *left);
 int __wrap_nanosleep(const struct timespec *t, struct timespec *left);
 time_t __wrap_time(time_t *t);
+ssize_t __real_pread(int fd, void *buf, size_t len, off_t offset);
+ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t offset);
 __attribute__((format(printf, 2, 3))) void
 __wrap_log_line(enum log_level level, const char *format, ...);
 
@@ -48,9 +50,17 @@ time_t __wrap_time(time_t *t)
 	return now;
 }
 
+static int64_t days_ahead; /* of the wall clock: the files have been there */
+static int reads;
+
 int __wrap_clock_gettime(clockid_t id, struct timespec *t)
 {
 	int done = __real_clock_gettime(id, t);
+
+	if (id == CLOCK_REALTIME) {
+		t->tv_sec += days_ahead * 86400;
+		return done;
+	}
 
 	if (is_frozen)
 		*t = frozen;
@@ -74,6 +84,12 @@ int __wrap_nanosleep(const struct timespec *t, struct timespec *left)
 		return __real_nanosleep(t, left);
 	ahead += t->tv_nsec / 1000000;
 	return 0;
+}
+
+ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t offset)
+{
+	reads++;
+	return __real_pread(fd, buf, len, offset);
 }
 
 void __wrap_log_line(enum log_level level, const char *format, ...)
@@ -106,7 +122,7 @@ static int begin(void **state)
 	tzset();
 	now = NOON;
 	is_frozen = false;
-	ahead = edit_after = slept = log_lines = 0;
+	ahead = days_ahead = edit_after = slept = log_lines = 0;
 	settings = (struct settings){
 		.data_dir = folder_make(),
 		.store_timeout = 1000,
@@ -1550,6 +1566,46 @@ static void test_garbage_costs_no_time(void **state)
 	assert_counted("a", 1, 6);
 }
 
+/* Nor is it read again and again while it stays as it is. */
+static void test_garbage_is_read_once(void **state)
+{
+	(void)state;
+	freeze();
+	must_open();
+	put_text(TEXT(today_row(1, "a"), today_row(2, "b"), "x\n"));
+	/* What has just changed may change once more within a tick. */
+	assert_refused("a", 1, 503, "line 3 of");
+	reads = 0;
+	assert_refused("a", 1, 503, "line 3 of");
+	assert_true(reads > 0);
+	days_ahead = 1;
+	assert_refused("a", 1, 503, "line 3 of");
+	reads = 0;
+	for (int i = 0; i < 10; i++)
+		assert_refused("a", i % 2, 503, "line 3 of");
+	assert_int_equal(reads, 0);
+	assert_int_equal(store_ping(), 503);
+	assert_non_null(strstr(store_error(), "line 3 of"));
+	ahead += 10000;
+	assert_refused("a", 1, 503, "line 3 of");
+	assert_true(reads > 0);
+	/* Mended by hand, it counts at once: in place, */
+	struct stat st;
+	assert_int_equal(stat(counters, &st), 0);
+	struct timespec before = st.st_ctim;
+	do { /* a tick of the kernel's clock, on the day before */
+		put_at(2 * ROW_SIZE, "\n", 1);
+		assert_int_equal(stat(counters, &st), 0);
+	} while (memcmp(&before, &st.st_ctim, sizeof(before)) == 0);
+	assert_counted("a", 1, 2);
+	assert_int_equal(rows(), 2);
+	/* and by rename. */
+	put_text("x\n");
+	assert_refused("a", 1, 503, "line 1 of");
+	replace_by("5 a\n");
+	assert_counted("a", 1, 6);
+}
+
 /*
  * The lock, the folder and the disk
  */
@@ -1784,6 +1840,7 @@ int main(void)
 		TEST(test_garbage_rows),
 		TEST(test_garbage_in_place),
 		TEST(test_garbage_costs_no_time),
+		TEST(test_garbage_is_read_once),
 		TEST(test_locked),
 		TEST(test_lock_is_given_back),
 		TEST(test_no_regular_file),
