@@ -409,6 +409,9 @@ static void test_parse(void **state)
 
 static void test_parse_refuses(void **state)
 {
+	static const char many[] = /* 31 days */
+		"1 2026-11-01 a 1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9 1 2 3 4 "
+		"5 6 7 8 9 1 2 3 4";
 	static const char *const lines[] = {
 		"",
 		" ",
@@ -440,8 +443,7 @@ static void test_parse_refuses(void **state)
 		"42 2026-11-20 a -1",
 		"42 2026-11-20 a 100000000000",
 		"42 2026-11-20 a 1 \r",
-		"1 2026-11-01 a 1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9 1 2 3 4 "
-		"5 6 7 8 9 1 2 3 4",
+		many,
 		"<html>",
 		"{\"a\": 42}",
 		"a=42",

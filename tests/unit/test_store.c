@@ -425,7 +425,7 @@ static void hear(struct slice counter, int64_t total, void *context)
 static void test_each(void **state)
 {
 	struct heard heard = {.len = 0};
-	char name[16];
+	char name[32];
 
 	(void)state;
 	assert_int_equal(store_open(&settings), 0);
@@ -560,7 +560,7 @@ static bool is_right(const struct tally *t)
 /* A turn of different names, from anywhere in the list on. */
 static bool turn_of_names(struct names *names, uint64_t *seed)
 {
-	char text[IN_TURN][16];
+	char text[IN_TURN][32];
 	struct tally turn[IN_TURN];
 	int first = (int)(random_next(seed) % NAMES);
 
@@ -594,7 +594,7 @@ static bool set_own(uint64_t process, int i)
 
 static int work_on_names(struct names *names, uint64_t seed)
 {
-	char text[16];
+	char text[32];
 	uint64_t first = seed;
 
 	if (store_open(&settings) != 0)
@@ -622,7 +622,7 @@ static int work_on_names(struct names *names, uint64_t seed)
 
 static void check_names(const struct names *names)
 {
-	char text[16];
+	char text[32];
 
 	for (int i = 0; i < NAMES; i++) {
 		int64_t n = 0;

@@ -1198,12 +1198,12 @@ static void tell(struct slice counter, int64_t total, void *context)
 {
 	(void)counter;
 	told++;
-	*(int64_t *)context += total;
+	*(uint64_t *)context += (uint64_t)total;
 }
 
 static void test_each_reads_anew(void **state)
 {
-	int64_t sum = 0;
+	uint64_t sum = 0;
 
 	(void)state;
 	freeze();
@@ -1418,7 +1418,8 @@ static void assert_garbage_is_kept(void)
 
 static void check_garbage(bool known)
 {
-	int64_t home = 0, sum = 0;
+	int64_t home = 0;
+	uint64_t sum = 0;
 
 	if (known) {
 		put_text(today_row(5, "a"));
@@ -1464,6 +1465,8 @@ static void check_garbage(bool known)
 
 static void test_garbage(void **state)
 {
+	static const char bom[] = "\xef\xbb\xbf"
+				  "5 a\n";
 	static const char *const texts[] = {
 		"x",
 		"\n\nx\n",
@@ -1478,8 +1481,7 @@ static void test_garbage(void **state)
 		"5 2026-02-30 a\n",
 		"5 a/\n",
 		"9223372036854775808 a\n",
-		"\xef\xbb\xbf"
-		"5 a\n",
+		bom,
 		"\x1f\x8b\x08",
 	};
 
@@ -1646,7 +1648,7 @@ static void test_lock_is_given_back(void **state)
 {
 	static const char *const texts[] = {"5 a\n", "x\n", "", "5 a",
 					    "9223372036854775807 a\n"};
-	int64_t sum;
+	uint64_t sum = 0;
 
 	(void)state;
 	freeze();
