@@ -12,9 +12,10 @@ UNIT_BIN := $(UNIT_TESTS:%=$(OUT)/tests/%)
 UNIT_RUNNER ?=
 
 UNIT_WRAP_test_file := time clock_gettime nanosleep
+UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
-	ftruncate fstat stat rename unlink access mkdir malloc nanosleep \
-	clock_gettime log_line
+	ftruncate fstat stat rename unlink access mkdir malloc calloc lseek \
+	syscall nanosleep clock_gettime log_line
 
 .PHONY: unit
 unit: $(UNIT_BIN)
