@@ -11,7 +11,7 @@ UNIT_TESTS ?= $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_TESTS:%=$(OUT)/tests/%)
 UNIT_RUNNER ?=
 
-UNIT_WRAP_test_file := time clock_gettime nanosleep
+UNIT_WRAP_test_file := time clock_gettime nanosleep pread
 UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 	ftruncate fstat stat rename unlink access mkdir malloc calloc lseek \
