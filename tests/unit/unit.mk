@@ -9,7 +9,7 @@
 
 # Tests of what one store alone is made of; the others run for every store.
 UNIT_OF_file := test_file test_faults
-UNIT_OF_redis := test_net
+UNIT_OF_redis :=
 UNIT_OF_OTHERS := $(filter-out $(UNIT_OF_$(STORE)), \
 	$(UNIT_OF_file) $(UNIT_OF_redis))
 
@@ -27,7 +27,7 @@ UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 unit: $(UNIT_BIN)
 	@UNIT_RUNNER="$(UNIT_RUNNER)" sh tests/unit/run $(UNIT_BIN)
 
-$(OUT)/tests/test_store: $(OUT)/tests/unit/backend_$(STORE).o
+$(OUT)/tests/test_store $(OUT)/tests/test_counters: $(OUT)/tests/unit/backend_$(STORE).o
 
 # The objects come by the Makefile's rule: $(OUT)/tests/unit/test_NAME.o
 $(UNIT_BIN): $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(OUT)/tests/unit/unit.o \
