@@ -14,8 +14,8 @@ VERSION := $(shell cat VERSION)
 STORE_SRC_file := store/file.c store/counters.c store/disk.c store/failure.c \
 	store/history.c store/index.c store/item.c store/items.c store/lines.c \
 	store/name.c store/row.c store/table.c
-STORE_SRC_redis := store/redis.c store/failure.c store/item.c store/name.c \
-	store/net.c store/pipeline.c store/resolver.c store/resp.c
+STORE_SRC_redis := $(wildcard store/redis*.c) store/failure.c store/item.c \
+	store/name.c store/net.c store/pipeline.c store/resolver.c store/resp.c
 STORE_LIBS_redis := -lhiredis
 STORE_SRC := $(STORE_SRC_$(STORE))
 STORE_LIBS := $(STORE_LIBS_$(STORE))

@@ -457,7 +457,8 @@ int pipeline_begin(void)
 	struct resp *server = pipeline_server();
 
 	forget();
-	pipeline.until = clock_ms() + pipeline.settings->store_timeout;
+	/* The clock is rounded down: not less than it says. */
+	pipeline.until = clock_ms() + pipeline.settings->store_timeout + 1;
 	if (!server->facts.is_known && net_ready(&server->peer, pipeline.until))
 		return 503;
 	pipeline.is_cluster |= server->facts.is_cluster;
@@ -542,6 +543,11 @@ const char *pipeline_name(size_t command)
  * The whole
  */
 
+const struct settings *pipeline_settings(void)
+{
+	return pipeline.settings;
+}
+
 struct resp *pipeline_server(void)
 {
 	return &pipeline.nodes[0].link;
@@ -550,6 +556,14 @@ struct resp *pipeline_server(void)
 bool pipeline_is_cluster(void)
 {
 	return pipeline.is_cluster;
+}
+
+bool pipeline_is_hurt(void)
+{
+	for (size_t i = 0; i < pipeline.nodes_len; i++)
+		if (net_is_down(&pipeline.nodes[i].link.peer))
+			return true;
+	return false;
 }
 
 unsigned pipeline_generation(void)

@@ -274,8 +274,8 @@ def test_a_turn_of_many_counts_once(proxy, store):
 def test_promise_2_and_5_misbehaviour_at_random_under_load(proxy, store):
     """Every rule in turn, several times: no number twice, none that the store
     has not, and no more in it than was asked for."""
-    rules = [("drip", 0.01), ("hang", None), ("swallow", None), ("reset", None),
-             ("delay", 0.1), ("delay", 0.4), ("cut", 2), ("cut", 30),
+    rules = [("drip", 0.01), ("hang", None), ("swallow", None),
+             ("reset", None), ("delay", 0.1), ("delay", 0.4), ("cut", 2), ("cut", 30),
              ("say", b"-LOADING Redis is loading\r\n"), ("add", b"+OK\r\n")]
     chance = random.Random(5)
     with through(proxy, store, WORKERS=2) as server:
@@ -428,8 +428,10 @@ class NameServer:
         end = question.index(b"\0", 12) + 5
         is_a = question[end - 4:end - 2] == b"\0\1"
         head = question[:2] + b"\x81\x80\0\1" + (b"\0\1" if is_a else b"\0\0")
-        record = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton("127.0.0.1")
-        return head + b"\0\0\0\0" + question[12:end] + (record if is_a else b"")
+        record = (b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4"
+                  + socket.inet_aton("127.0.0.1"))
+        return (head + b"\0\0\0\0" + question[12:end]
+                + (record if is_a else b""))
 
 
 @pytest.mark.root
