@@ -33,6 +33,7 @@ struct node {
 	char host[HOST_MAX];
 	int port;
 	size_t waiting, next; /* commands without a reply, and the first */
+	bool is_started;      /* its commands of this exchange are under way */
 	bool is_old;	      /* the conversation is not of this call */
 	bool is_asking;	      /* the reply to an ASKING comes first */
 	bool is_doomed;	      /* a reply says that another one is needed */
@@ -331,10 +332,29 @@ static bool await_some(void)
 	return true;
 }
 
+/* Those with an open connection come first: to connect may take all the time,
+ * and they shall not look late for that. */
+static void start_all(bool open)
+{
+	for (size_t i = 0; i < pipeline.nodes_len; i++) {
+		struct node *node = &pipeline.nodes[i];
+
+		if (node->waiting == 0 ||
+		    (node->link.peer.state == NET_OPEN) != open ||
+		    node->is_started)
+			continue;
+		node->is_started = true;
+		begin_command(node);
+		start(node);
+	}
+}
+
 static void exchange(void)
 {
-	for (size_t i = 0; i < pipeline.nodes_len; i++)
+	for (size_t i = 0; i < pipeline.nodes_len; i++) {
 		pipeline.nodes[i].waiting = 0;
+		pipeline.nodes[i].is_started = false;
+	}
 	for (size_t i = pipeline.len; i-- > pipeline.ran;) {
 		struct command *command = &pipeline.commands[i];
 
@@ -343,12 +363,8 @@ static void exchange(void)
 		command->node->waiting++;
 		command->node->next = i;
 	}
-	for (size_t i = 0; i < pipeline.nodes_len; i++) {
-		if (pipeline.nodes[i].waiting == 0)
-			continue;
-		begin_command(&pipeline.nodes[i]);
-		start(&pipeline.nodes[i]);
-	}
+	start_all(true);
+	start_all(false);
 	while (await_some())
 		;
 }
