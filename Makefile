@@ -1,4 +1,5 @@
 # make [STORE=file]          build/$(STORE)/visitd, with cc, make and libc alone
+# make STORE=redis           the same with libhiredis, for counters in a Redis
 # make run                   serves on 127.0.0.1:8080, counts in data/visits
 # make check test lint bench see below; make help lists them
 

@@ -261,7 +261,7 @@ enum { MANY = 3000 };
 static void test_turn_of_many(void **state)
 {
 	static struct tally turn[MANY];
-	static char names[MANY][16];
+	static char names[MANY][24];
 
 	(void)state;
 	settings.max_counters = MANY;
@@ -316,7 +316,7 @@ static void test_each(void **state)
 static void test_each_of_many(void **state)
 {
 	static struct tally turn[MANY];
-	static char names[MANY][16];
+	static char names[MANY][24];
 	struct told told = {.len = 0};
 
 	(void)state;
