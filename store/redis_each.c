@@ -112,8 +112,7 @@ static int tell_page(const struct slice *counters, size_t len,
 		status = redis_settle_read(&tally, commands[i], keys.total);
 		bool is_there = pipeline_reply(commands[i]) &&
 				redis_is_text(pipeline_reply(commands[i]));
-		if (!status && tally.status == 0 &&
-		    (is_there || redis_is_home(counters[i])))
+		if (!status && tally.status == 0 && is_there)
 			each(counters[i], tally.total, context);
 	}
 	return status;

@@ -326,6 +326,7 @@ static void test_each_of_many(void **state)
 		turn[i] = (struct tally){.counter = slice_of(names[i]), .n = 1};
 	}
 	store_add(turn, MANY);
+	add(STORE_HOME, 1);
 	assert_int_equal(store_each(tell, &told), 0);
 	assert_int_equal(told.count, MANY + 1);
 }
