@@ -17,8 +17,8 @@ enum {
 
 /* A counter of which this worker knows that the total and the day are there. */
 struct mark {
-	int64_t until; /* of clock_ms() */
-	int64_t day;
+	int64_t until;	   /* of clock_ms() */
+	int64_t day, base; /* its base, when it was last heard of */
 	unsigned generation;
 	size_t len;
 	char name[STORE_NAME_MAX];
@@ -50,21 +50,28 @@ static struct mark *find_mark(struct slice counter)
 	return &store.marks[h % MARKS];
 }
 
+/* Another counter may have taken the place. */
+static bool is_about(const struct mark *mark, struct slice counter)
+{
+	return slice_equal((struct slice){mark->name, mark->len}, counter);
+}
+
 static bool is_known(struct slice counter)
 {
 	const struct mark *mark = find_mark(counter);
 
 	return mark->generation == pipeline_generation() &&
 	       mark->day == store.day && clock_ms() < mark->until &&
-	       slice_equal((struct slice){mark->name, mark->len}, counter);
+	       is_about(mark, counter);
 }
 
-static void know(struct slice counter)
+static void know(struct slice counter, int64_t base)
 {
 	struct mark *mark = find_mark(counter);
 
 	mark->generation = pipeline_generation();
 	mark->day = store.day;
+	mark->base = base;
 	mark->until = clock_ms() + MARK_MS;
 	mark->len = counter.n;
 	memcpy(mark->name, counter.p, counter.n);
@@ -117,18 +124,23 @@ static void ask(struct tally *t)
 	t->total = (int64_t)command;
 }
 
+static int64_t read_base(struct slice text)
+{
+	bool negative = text.n > 0 && *text.p == '-';
+	int64_t base;
+
+	if (!number_read(negative ? slice_after(text, 1) : text, &base))
+		return INT64_MAX; /* nothing is above it */
+	return negative ? -base : base;
+}
+
 /* today = total - base, as far as there is such a number: a total that was set
  * may leave a base below zero. */
-static int64_t count_today(int64_t total, struct slice base)
+static int64_t count_today(int64_t total, int64_t base)
 {
-	bool negative = base.n > 0 && *base.p == '-';
-	int64_t value;
-
-	if (!number_read(negative ? slice_after(base, 1) : base, &value))
-		return 0;
-	if (negative)
-		return total > INT64_MAX - value ? INT64_MAX : total + value;
-	return total < value ? 0 : total - value;
+	if (base < 0 && total > INT64_MAX + base)
+		return INT64_MAX;
+	return total < base ? 0 : total - base;
 }
 
 /* A tally's error outlives the next reason. Most are the same. */
@@ -204,9 +216,29 @@ int redis_settle_read(struct tally *t, size_t command, const char *key)
 	if (!base || base->type == REDIS_REPLY_ERROR)
 		return redis_fail(command + 1, key);
 	if (redis_is_text(base))
-		t->today = count_today(t->total, redis_text(base));
+		t->today = count_today(t->total, read_base(redis_text(base)));
 	t->status = 0;
 	return 0;
+}
+
+/* Without a reply about the base, it is what it was the last time. */
+static void settle_today(struct tally *t, const redisReply *base)
+{
+	struct mark *mark = find_mark(t->counter);
+	bool is_its = is_about(mark, t->counter);
+
+	t->today = t->n;
+	if (base && redis_is_text(base)) {
+		int64_t value = read_base(redis_text(base));
+
+		t->today = count_today(t->total, value);
+		if (is_its)
+			mark->base = value;
+	} else if (base) { /* somebody has taken the day away */
+		forget(t->counter);
+	} else if (is_its) {
+		t->today = count_today(t->total, mark->base);
+	}
 }
 
 static int settle_plain(struct tally *t, size_t command, const char *key)
@@ -226,12 +258,7 @@ static int settle_plain(struct tally *t, size_t command, const char *key)
 		return fail_garbage("%s: %s was below zero",
 				    pipeline_name(command), key);
 	t->total = total->integer;
-	t->today = t->n;
-	/* Else somebody has taken the day's base away. */
-	if (base && redis_is_text(base))
-		t->today = count_today(t->total, redis_text(base));
-	else
-		forget(t->counter);
+	settle_today(t, base);
 	t->status = 0;
 	return 0;
 }
@@ -256,11 +283,12 @@ static int settle_script(struct tally *t, size_t command, const char *key)
 	const redisReply *reply = pipeline_reply(command);
 	if (!number_read(redis_word_text(command, 1), &t->total))
 		return redis_fail(command, key);
-	t->today = count_today(t->total, redis_word_text(command, 2));
+	int64_t base = read_base(redis_word_text(command, 2));
+	t->today = count_today(t->total, base);
 	t->is_new = !redis_is_home(t->counter) && reply->elements > 3 &&
 		    reply->element[3]->integer;
 	t->status = 0;
-	know(t->counter);
+	know(t->counter, base);
 	return 0;
 }
 
