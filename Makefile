@@ -35,7 +35,7 @@ VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
 	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
 
 .PHONY: all run help install clean check test lint unit e2e sanitize crash \
-	sabotage setup bench bench-quick
+	crash-table sabotage setup bench bench-quick
 .DELETE_ON_ERROR:
 
 all: $(OUT)/visitd
@@ -119,7 +119,7 @@ test: setup
 	@$(MAKE) -s --no-print-directory lint
 	@echo "-- gcc"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
-		CFLAGS='-O2 -g' all unit e2e
+		CFLAGS='-O2 -g' all unit e2e crash-table ROUNDS=5
 	@echo "-- clang"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-clang CC=clang \
 		CFLAGS='-O2 -g' all unit
@@ -138,8 +138,18 @@ test: setup
 	@echo "-- sabotage"
 	@$(MAKE) -s --no-print-directory sabotage
 
-crash: all
+crash: all crash-table
 	VISITD=$(OUT)/visitd $(PYTHON) -B tests/crash/run --rounds $(ROUNDS)
+
+# The named counters, by the calls of store.h
+crash-table: $(OUT)/tests/crash_table
+	$(OUT)/tests/crash_table $(ROUNDS)
+
+$(OUT)/tests/crash_table: $(OUT)/tests/crash/table.o \
+		$(filter-out $(OUT)/main.o,$(OBJ))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(OUT)/tests/crash/table.d
 
 sabotage: all
 	$(PYTHON) -B tests/sabotage/run

@@ -34,6 +34,8 @@ extern const char store_name[];
  */
 enum { STORE_NAME_MAX = 100 /* bytes */ };
 const char *store_name_fault(struct slice name);
+/* Whether it is one of these bytes. */
+bool store_name_has(char c);
 
 /* The visits of one counter in one turn. */
 struct tally {

@@ -8,7 +8,7 @@
 # libc's functions that it replaces go into UNIT_WRAP_test_NAME.
 
 # Tests of what one store alone is made of; the others run for every store.
-UNIT_OF_file := test_file test_faults
+UNIT_OF_file := test_file test_faults test_index test_row test_table
 UNIT_OF_redis :=
 UNIT_OF_OTHERS := $(filter-out $(UNIT_OF_$(STORE)), \
 	$(UNIT_OF_file) $(UNIT_OF_redis))
@@ -19,9 +19,10 @@ UNIT_BIN := $(UNIT_TESTS:%=$(OUT)/tests/%)
 UNIT_RUNNER ?=
 
 UNIT_WRAP_test_file := time clock_gettime nanosleep
+UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
-	ftruncate fstat stat rename unlink access mkdir malloc nanosleep \
-	clock_gettime log_line
+	ftruncate fstat stat rename unlink access mkdir malloc calloc lseek \
+	syscall nanosleep clock_gettime log_line
 
 .PHONY: unit
 unit: $(UNIT_BIN)
