@@ -423,12 +423,14 @@ def test_a_name_that_does_not_exist(store):
 
 
 class NameServer:
-    """On 127.0.0.77, for as long as it is silent; then it knows one address
-    for every name."""
+    """On an address of its own: silent, until it speaks; then it knows one
+    address for every name."""
 
     def __init__(self):
+        self.address = "127." + ".".join(
+            str(random.randrange(1, 255)) for _ in range(3))
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.77", 53))
+        self.socket.bind((self.address, 53))
         self.speaks = False
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -455,7 +457,7 @@ def test_promise_5_a_silent_name_server_holds_nobody(proxy, store):
     """getaddrinfo waits for 10 s and more; a worker does not."""
     names = NameServer()
     config = store.root / "resolv.conf"
-    config.write_text("nameserver 127.0.0.77\n")
+    config.write_text(f"nameserver {names.address}\n")
     inside = ["unshare", "--mount", "sh", "-c",
               f'mount --bind {config} /etc/resolv.conf && exec "$0"']
     try:
