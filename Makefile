@@ -1,4 +1,5 @@
 # make [STORE=file]          build/$(STORE)/visitd, with cc, make and libc alone
+# make STORE=redis           the same with libhiredis, for counters in a Redis
 # make run                   serves on 127.0.0.1:8080, counts in data/visits
 # make check test lint bench see below; make help lists them
 
@@ -14,9 +15,13 @@ VERSION := $(shell cat VERSION)
 STORE_SRC_file := store/file.c store/counters.c store/disk.c store/failure.c \
 	store/history.c store/index.c store/item.c store/items.c store/lines.c \
 	store/name.c store/row.c store/table.c
+STORE_SRC_redis := $(wildcard store/redis*.c) store/failure.c store/item.c \
+	store/name.c store/net.c store/pipeline.c store/resolver.c store/resp.c
+STORE_LIBS_redis := -lhiredis
 STORE_SRC := $(STORE_SRC_$(STORE))
+STORE_LIBS := $(STORE_LIBS_$(STORE))
 ifeq ($(STORE_SRC),)
-$(error STORE=$(STORE): there is no such store; it takes one of: file)
+$(error STORE=$(STORE): there is no such store; it takes one of: file redis)
 endif
 
 SRC := main.c http.c $(wildcard http/*.c run/*.c site/*.c util/*.c) $(STORE_SRC)
@@ -36,7 +41,7 @@ VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
 all: $(OUT)/visitd
 
 $(OUT)/visitd: $(OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(OBJ) $(STORE_LIBS) $(LDLIBS)
 
 $(OUT)/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)

@@ -117,7 +117,7 @@ struct worker {
 };
 
 /* What epoll says of descriptors that are no connections. */
-static char listener_mark, leash_mark, signals_mark;
+static char listener_mark, leash_mark, signals_mark, store_mark;
 
 static void tell_time(struct worker *w)
 {
@@ -896,7 +896,7 @@ static void take_events(struct worker *w, const struct epoll_event *events,
 			w->told = TOLD_STOP;
 		else if (mark == &signals_mark)
 			take_signal(w);
-		else
+		else if (mark != &store_mark) /* that is for store_tick */
 			take_event(w, mark);
 	}
 	/* Whoever is connected already when the worker is told to stop gets an
@@ -984,7 +984,9 @@ static int open_worker(struct worker *w)
 	if (w->signals < 0 || w->epoll < 0 || w->turn == MAP_FAILED ||
 	    conn_pool_open(&w->pool, size, w->epoll) < 0 ||
 	    watch(w, w->signals, EPOLLIN, &signals_mark) < 0 ||
-	    watch(w, w->leash, EPOLLIN, &leash_mark) < 0)
+	    watch(w, w->leash, EPOLLIN, &leash_mark) < 0 ||
+	    (store_watch() >= 0 &&
+	     watch(w, store_watch(), EPOLLIN, &store_mark) < 0))
 		return -1;
 	site_open(w->settings);
 	tell_time(w);

@@ -306,6 +306,8 @@ void run_look_at_store(const struct settings *settings)
 		if (run_drop_privileges(settings, true) < 0)
 			_exit(EXIT_SYSTEM);
 		status = store_open(settings);
+		if (status == 0)
+			status = store_look();
 		if (status != 0)
 			die(status, "%s", store_error());
 		store_close();

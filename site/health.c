@@ -4,7 +4,8 @@
 #include "store/store.h"
 #include "util/json.h"
 
-/* {"status":"ok","store":"file"}, or with "error" and unavailable */
+/* {"status":"ok","store":"file"}, with "durability" where that is a server's
+ * affair; or with "error" and unavailable */
 static char *write_json(char *to, const struct job *job)
 {
 	bool ok = job->status == 0;
@@ -14,6 +15,10 @@ static char *write_json(char *to, const struct job *job)
 	to = text_put(to, SLICE("\",\"store\":\""));
 	to = text_put(to, slice_of(store_name));
 	to = text_put(to, SLICE("\""));
+	if (ok && store_durability()) {
+		to = text_put(to, SLICE(",\"durability\":"));
+		to += json_write_string(to, slice_of(store_durability()));
+	}
 	if (!ok) {
 		to = text_put(to, SLICE(",\"error\":"));
 		to += json_write_string(to, error_reason(job));

@@ -464,6 +464,21 @@ int store_tick(void)
 	return -1;
 }
 
+int store_watch(void)
+{
+	return -1;
+}
+
+int store_look(void)
+{
+	return 0; /* it was looked at when it was opened */
+}
+
+const char *store_durability(void)
+{
+	return NULL; /* SYNC */
+}
+
 /* The folder is made, not its parents: a mistyped path should not grow. */
 static int make_folder(const char *path)
 {

@@ -6,6 +6,7 @@
 
 #include "util/slice.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,5 +17,15 @@
  */
 size_t item_write(char *out, int64_t id, struct slice name,
 		  struct slice description);
+
+/* Whether a text is what item_write leaves of an item without its id, or what
+ * an editor could make of that. */
+bool item_is_valid(struct slice json);
+
+/*
+ * Writes such a text with its id, at `out` of STORE_ITEM_JSON_MAX bytes. Gives
+ * the length; 0: it is not valid, or too long.
+ */
+size_t item_with_id(char *out, int64_t id, struct slice json);
 
 #endif

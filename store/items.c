@@ -10,7 +10,6 @@
 #include "store/lines.h"
 #include "store/store.h"
 #include "util/clock.h"
-#include "util/json.h"
 #include "util/number.h"
 
 #include <errno.h>
@@ -23,7 +22,6 @@ static struct {
 	char path[PATH_MAX];
 	bool unsynced;
 	char line[STORE_ITEM_JSON_MAX];
-	char decoded[STORE_ITEM_JSON_MAX];
 	char read[STORE_ITEMS_MAX][STORE_ITEM_JSON_MAX];
 } items;
 
@@ -89,22 +87,6 @@ int store_item_create(struct slice name, struct slice description, int64_t *id)
 	return status;
 }
 
-/* Whether a line, without its newline, is an item. */
-static bool is_item(struct slice line)
-{
-	struct json_member members[] = {
-		{.name = SLICE_INIT("name")},
-		{.name = SLICE_INIT("description")},
-		{.name = SLICE_INIT("id")},
-	};
-	size_t fault_at;
-
-	return line.n > 2 && line.p[0] == '{' &&
-	       !json_read_object(line, members, 3, items.decoded, &fault_at) &&
-	       members[0].kind == JSON_STRING &&
-	       members[2].kind == JSON_MISSING;
-}
-
 /* Each its own reason, in the room of its item. */
 static int fail_item(struct item *item, char *room)
 {
@@ -137,7 +119,7 @@ static int get(struct item *item, char *room)
 		fail("cannot read %s:", items.path);
 		return fail_item(item, room);
 	}
-	if (!is_item((struct slice){line, size - 1})) {
+	if (!item_is_valid((struct slice){line, size - 1})) {
 		fail("line %zu of %s is not understood: it should be "
 		     "{\"name\":\"...\",\"description\":\"...\"}",
 		     n, items.path);

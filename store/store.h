@@ -130,6 +130,23 @@ int store_ping(void);
  */
 int store_tick(void);
 
+/*
+ * A descriptor that becomes readable when store_tick wants to be called, for as
+ * long as the store is open; or -1: the clock alone says when.
+ */
+int store_watch(void);
+
+/*
+ * At start, by the process that has opened the store to look at it: tells the
+ * log what its operator should know. Gives 0, or the exit code of a store that
+ * must not be served from, with store_error(). One that is out of reach may be.
+ */
+int store_look(void);
+
+/* What becomes of an answered visit when the store's server dies, in that
+ * server's words; NULL where the settings say it. Valid until the next call. */
+const char *store_durability(void);
+
 /* Why the last call failed: a phrase, valid until the next call. */
 const char *store_error(void);
 

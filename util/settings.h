@@ -23,7 +23,13 @@ struct settings {
 	const char *data_dir;
 	const char *visits_file; /* NULL: data_dir/visits */
 	int sync;		 /* enum sync_mode */
-	int store_timeout;	 /* milliseconds */
+	const char
+		*redis_host; /* a name, an address, or the path of a socket */
+	int redis_port;
+	const char *redis_password; /* NULL: none */
+	int redis_db;
+	int redis_allow_eviction; /* 0 or 1 */
+	int store_timeout;	  /* milliseconds */
 	int max_counters;
 	int max_items;
 	int max_connections;	 /* of one worker */

@@ -19,6 +19,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import redis_server
+
 REPO = Path(__file__).resolve().parents[2]
 STORE = os.environ.get("STORE", "file")
 BINARY = Path(os.environ.get("VISITD", REPO / "build" / STORE / "visitd"))
@@ -94,7 +96,47 @@ class FileStore:
         fresh.rename(self.visits)
 
 
-STORES = {store.name: store for store in (FileStore,)}
+class RedisStore:
+    """STORE=redis: a database of its own, on the server that the tests of this
+    process share or on the one that is given."""
+
+    name = "redis"
+
+    def __init__(self, root, server=None):
+        self.root = Path(root)
+        if server:
+            self.server, self.database = server, 0
+        else:
+            self.server, self.database = redis_server.shared_server()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def settings(self):
+        """The environment that points a server here."""
+        return {"DATA_DIR": str(self.root), "REDIS_HOST": self.server.path,
+                "REDIS_DB": self.database}
+
+    def call(self, *words):
+        """A command, in this store's database."""
+        with self.server.client() as client:
+            client.call("SELECT", self.database)
+            return client.call(*words)
+
+    def total(self):
+        """The home total as the server has it; 0 if nothing was counted."""
+        text = self.call("GET", "visit_counter:homepage")
+        return 0 if text is None else int(text)
+
+    def set_total(self, number):
+        """Set the home total behind the program's back."""
+        self.call("SET", "visit_counter:homepage", number)
+
+
+STORES = {store.name: store for store in (FileStore, RedisStore)}
 
 
 # The client

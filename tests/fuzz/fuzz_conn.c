@@ -271,6 +271,16 @@ int store_ping(void)
 	return mode & BAD_STORE ? 503 : 0;
 }
 
+int store_watch(void)
+{
+	return -1;
+}
+
+const char *store_durability(void)
+{
+	return NULL;
+}
+
 int store_tick(void)
 {
 	return -1;

@@ -7,7 +7,14 @@
 # To add one: tests/unit/test_NAME.c. It is linked with everything but main.o;
 # libc's functions that it replaces go into UNIT_WRAP_test_NAME.
 
-UNIT_TESTS ?= $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c)))
+# Tests of what one store alone is made of; the others run for every store.
+UNIT_OF_file := test_file test_faults test_index test_row test_table
+UNIT_OF_redis :=
+UNIT_OF_OTHERS := $(filter-out $(UNIT_OF_$(STORE)), \
+	$(UNIT_OF_file) $(UNIT_OF_redis))
+
+UNIT_TESTS ?= $(filter-out $(UNIT_OF_OTHERS),$(sort \
+	$(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))))
 UNIT_BIN := $(UNIT_TESTS:%=$(OUT)/tests/%)
 UNIT_RUNNER ?=
 
@@ -21,10 +28,13 @@ UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 unit: $(UNIT_BIN)
 	@UNIT_RUNNER="$(UNIT_RUNNER)" sh tests/unit/run $(UNIT_BIN)
 
+$(OUT)/tests/test_store $(OUT)/tests/test_counters: $(OUT)/tests/unit/backend_$(STORE).o
+
 # The objects come by the Makefile's rule: $(OUT)/tests/unit/test_NAME.o
 $(UNIT_BIN): $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(OUT)/tests/unit/unit.o \
 		$(filter-out $(OUT)/main.o,$(OBJ)) tests/unit/unit.mk
 	$(CC) $(CFLAGS) $(LDFLAGS) $(UNIT_WRAP_$*:%=-Wl,--wrap=%) -o $@ \
-		$(filter %.o,$^) $(LDLIBS) -lcmocka
+		$(filter %.o,$^) $(STORE_LIBS) $(LDLIBS) -lcmocka
 
--include $(UNIT_TESTS:%=$(OUT)/tests/unit/%.d) $(OUT)/tests/unit/unit.d
+-include $(UNIT_TESTS:%=$(OUT)/tests/unit/%.d) $(OUT)/tests/unit/unit.d \
+	$(OUT)/tests/unit/backend_$(STORE).d

@@ -1,0 +1,324 @@
+"""A Redis Cluster of three real nodes: every slot is found, and what happens
+to slots while visits are counted costs no number."""
+
+import contextlib
+import re
+
+import pytest
+
+import visitd
+from load import Load
+from redis_server import RedisError, RedisServer
+from visitd import RedisStore, Server, command, wait_for
+
+pytestmark = [pytest.mark.store("redis"), pytest.mark.slow]
+
+SLOTS = 16384
+HOME = "visit_counter:homepage"
+HISTORY = "visit_history:{visit_counter:homepage}"
+NAMES = [f"page/{i}" for i in range(40)]
+
+
+class Cluster:
+    """Three nodes, each with a third of the slots."""
+
+    def __init__(self, **options):
+        self.ports = [visitd.Port() for _ in range(6)]
+        self.nodes = [RedisServer(
+            self.ports[i].number, cluster_enabled="yes",
+            cluster_port=self.ports[i + 3].number, databases=1,
+            cluster_node_timeout=1000,
+            cluster_require_full_coverage="no", **options)
+            for i in range(3)]
+
+    def __enter__(self):
+        try:
+            for node in self.nodes:
+                node.start()
+            self._join()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        for node in self.nodes:
+            node.remove()
+        for port in self.ports:
+            port.release()
+
+    def _join(self):
+        third = SLOTS // 3
+        ends = [0, third, 2 * third, SLOTS]
+        for i, node in enumerate(self.nodes):
+            node.call("CLUSTER", "ADDSLOTSRANGE", ends[i], ends[i + 1] - 1)
+            node.call("CONFIG", "SET", "cluster-announce-ip", "127.0.0.1")
+        for i, node in enumerate(self.nodes[1:], 1):
+            node.call("CLUSTER", "MEET", "127.0.0.1",
+                      self.nodes[0].port, self.ports[3].number)
+        wait_for(self.is_well, within=30, what="the cluster")
+
+    def is_well(self):
+        return all(f"cluster_known_nodes:{len(self.nodes)}" in info
+                   and "cluster_slots_ok:16384" in info
+                   and "cluster_state:ok" in info
+                   for info in (node.call("CLUSTER", "INFO")
+                                for node in self.nodes))
+
+    def owner(self, key):
+        """The node that has a key, by asking all of them."""
+        for node in self.nodes:
+            with contextlib.suppress(RedisError, OSError):
+                node.call("EXISTS", key)
+                return node
+        raise AssertionError(f"nobody has {key}")
+
+    def call(self, *words):
+        """A command, at the node that has its first key."""
+        return self.owner(words[1]).call(*words)
+
+    def keys(self):
+        return sorted(key for node in self.nodes for key in
+                      node.call("KEYS", "*"))
+
+
+class ClusterStore(RedisStore):
+    """The store in it; each server finds it by the first node."""
+
+    def __init__(self, root, cluster):
+        super().__init__(root, cluster.nodes[0])
+        self.cluster = cluster
+
+    def settings(self):
+        return {"DATA_DIR": str(self.root), "REDIS_HOST": "127.0.0.1",
+                "REDIS_PORT": self.cluster.nodes[0].port}
+
+    def call(self, *words):
+        return self.cluster.call(*words)
+
+
+@pytest.fixture(scope="module", name="cluster")
+def one_cluster():
+    with Cluster() as made:
+        yield made
+
+
+@pytest.fixture(name="store")
+def store_in_cluster(scratch, cluster):
+    for node in cluster.nodes:
+        node.call("FLUSHALL")
+    return ClusterStore(scratch, cluster)
+
+
+def value(server, name, endpoint="hit"):
+    reply = server.get(f"/{endpoint}/{name}",
+                       headers={"Accept": "application/json"})
+    assert reply.status == 200, reply
+    return reply.json["value"]
+
+
+def test_counters_of_every_slot(store, cluster):
+    with Server(store) as server:
+        for expected in range(1, 4):
+            assert server.visit() == expected
+            for name in NAMES:
+                assert value(server, name) == expected
+        for name in NAMES:
+            assert value(server, name, "visits") == 3
+        assert server.get("/visits/nobody").status == 404
+        assert server.get("/health").status == 200
+    for node in cluster.nodes:
+        assert len(node.call("KEYS", "visit_counter:*")) > 5
+    export = command(store, "export").stdout.splitlines()
+    assert sorted(export) == sorted([f"3 {name}" for name in NAMES]
+                                    + ["3 homepage"])
+
+
+def test_one_turn_over_all_nodes(store):
+    with Server(store, WORKERS=1) as server, server.client() as client:
+        for expected in (1, 2):
+            client.send(b"".join(visitd.render("GET", f"/hit/{name}.json")
+                                 for name in NAMES))
+            for _ in NAMES:
+                assert client.reply().json["value"] == expected
+
+
+def test_max_counters_is_exact_here_too(store):
+    token = {"Authorization": "Bearer token"}
+    with Server(store, MAX_COUNTERS=3, ADMIN_TOKEN="token") as server:
+        told = [server.get(f"/hit/{name}").status for name in NAMES[:8]]
+        assert sorted(told) == [200] * 3 + [507] * 5
+        assert server.visit() == 1
+        assert value(server, NAMES[0]) == 2
+        assert server.request("DELETE", f"/visits/{NAMES[0]}",
+                              token).status in (200, 204)
+        assert server.get(f"/visits/{NAMES[0]}").status == 404
+        assert value(server, NAMES[7]) == 1
+        assert server.get(f"/hit/{NAMES[0]}").status == 507
+    assert sorted(store.call("SMEMBERS", "visit_counters")) == sorted(
+        [NAMES[1], NAMES[2], NAMES[7]])
+
+
+def test_commands(store):
+    assert command(store, "set", "a/b", "41").returncode == 0
+    assert command(store, "set", "homepage", "7").returncode == 0
+    assert command(store, "get", "a/b").stdout == "41\n"
+    assert command(store, "export").stdout.splitlines() == [
+        "7 homepage", "41 a/b"]
+
+
+def test_items(store):
+    with Server(store, MAX_ITEMS=10) as server:
+        for number in range(1, 13):
+            reply = server.request(
+                "POST", "/items", {"Content-Type": "application/json"},
+                b'{"name":"%d"}' % number)
+            assert reply.status == (201 if number <= 10 else 507), reply
+        for number in range(1, 11):
+            item = server.get(f"/items/{number}").json
+            assert item == {"id": number, "name": str(number),
+                            "description": None}
+        assert server.get("/items/11").status == 404
+
+
+def check_exactly(result, total):
+    numbers = result.numbers
+    assert len(set(numbers)) == len(numbers), "a number was answered twice"
+    assert not result.backwards and not result.errors, result
+    assert set(result.statuses) <= {"200", "503"}
+    assert 0 <= total - len(numbers) <= result.statuses["503"], result
+
+
+def test_promise_2_a_slot_that_moves_while_visits_are_counted(store, cluster):
+    """There and back: ASK for each key that has gone, MOVED at the end."""
+    slot = cluster.nodes[0].call("CLUSTER", "KEYSLOT", HOME)
+    with Server(store) as server:
+        with Load(server.port, clients=8) as load:
+            for _ in range(6):
+                visitd.count_on(store, 100)
+                move(store, cluster, slot)
+            visitd.count_on(store, 100)
+            result = load.stop()
+        check_exactly(result, store.total())
+        assert result.statuses["503"] == 0, result
+        assert server.get("/visits.json").json["today"] == store.total()
+
+
+def move(store, cluster, slot):
+    """Move a slot to another node, key by key."""
+    here = cluster.owner(HOME)
+    there = next(node for node in cluster.nodes if node is not here)
+    ids = {node: node.call("CLUSTER", "MYID") for node in (here, there)}
+    there.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[here])
+    here.call("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[there])
+    for key in (HOME, HISTORY):
+        here.call("MIGRATE", "127.0.0.1", there.port, key, 0, 5000)
+        count_somewhere(cluster)
+    for node in (there, here, *cluster.nodes):
+        node.call("CLUSTER", "SETSLOT", slot, "NODE", ids[there])
+    visitd.count_on(store, 50)
+
+
+def count_somewhere(cluster):
+    """Wait until visits are counted at whoever has the key now."""
+
+    def total():
+        for node in cluster.nodes:
+            with node.client() as client:
+                with contextlib.suppress(RedisError):
+                    client.call("ASKING")
+                    text = client.call("GET", HOME)
+                    if text:
+                        return int(text)
+        return 0
+
+    goal = total() + 50
+    wait_for(lambda: total() >= goal, what="visits")
+
+
+def test_promise_5_a_node_that_dies_takes_its_own_slots_alone(scratch):
+    with Cluster() as cluster:
+        store = ClusterStore(scratch, cluster)
+        with Server(store, STORE_TIMEOUT=500) as server:
+            for name in NAMES:
+                assert value(server, name) == 1
+            index = cluster.owner("visit_counters")
+            victim = next(node for node in cluster.nodes
+                          if node is not index
+                          and node is not cluster.nodes[0])
+            lost = {name for name in NAMES
+                    if victim is cluster.owner(f"visit_counter:{name}")}
+            assert 0 < len(lost) < len(NAMES)
+            victim.stop()
+            for _ in range(3):
+                for name in NAMES:
+                    status = server.get(f"/hit/{name}").status
+                    assert status == (503 if name in lost else 200), name
+            victim.start()
+            wait_for(lambda: all(server.get(f"/visits/{name}").status == 200
+                                 for name in lost), within=30, what="it")
+            for name in NAMES:
+                assert value(server, name) == (2 if name in lost else 5)
+
+
+def test_the_first_node_is_needed_at_the_start_alone(scratch):
+    """Others know the way, too."""
+    with Cluster() as cluster:
+        store = ClusterStore(scratch, cluster)
+        with Server(store, WORKERS=1, STORE_TIMEOUT=500) as server:
+            for name in NAMES:
+                assert value(server, name) == 1
+            first = cluster.nodes[0]
+            left = [name for name in NAMES if first is not
+                    cluster.owner(f"visit_counter:{name}")]
+            first.stop()
+            for name in left:
+                assert value(server, name) == 2
+            first.start()
+            wait_for(lambda: server.get(f"/hit/{NAMES[0]}").status == 200,
+                     within=30, what="the first node")
+
+
+def test_a_master_that_dies_is_followed_by_its_replica(scratch):
+    """What had not reached the replica is lost: that is Redis's promise."""
+    with Cluster(cluster_replica_validity_factor=0) as cluster:
+        store = ClusterStore(scratch, cluster)
+        ports = [visitd.Port(), visitd.Port()]
+        replica = RedisServer(
+            ports[0].number, cluster_enabled="yes", databases=1,
+            cluster_port=ports[1].number, cluster_node_timeout=1000,
+            cluster_require_full_coverage="no")
+        try:
+            replica.start()
+            replica.call("CLUSTER", "MEET", "127.0.0.1",
+                         cluster.nodes[0].port, cluster.ports[3].number)
+            master = cluster.owner(HOME)
+            name = master.call("CLUSTER", "MYID")
+            wait_for(lambda: name in replica.call("CLUSTER", "NODES"),
+                     within=30, what="the replica to know its master")
+            wait_for(lambda: follow(replica, name), within=30, what="it")
+            wait_for(lambda: "master_link_status:up" in replica.call(
+                "INFO", "replication"), within=30, what="the link")
+            with Server(store, STORE_TIMEOUT=500) as server:
+                assert server.visit() == 1
+                wait_for(lambda: re.search(
+                    r"slave0:.*state=online", master.call(
+                        "INFO", "replication")), what="it to be online")
+                assert master.call("WAIT", 1, 5000) == 1
+                master.stop(9)
+                wait_for(lambda: server.get().status == 200, within=30,
+                         what="the replica to take over")
+                assert "role:master" in replica.call("INFO", "replication")
+                with replica.client() as client:
+                    assert client.call("GET", HOME) == "2"
+        finally:
+            replica.remove()
+            for port in ports:
+                port.release()
+
+
+def follow(replica, name):
+    try:
+        return replica.call("CLUSTER", "REPLICATE", name)
+    except RedisError:
+        return None

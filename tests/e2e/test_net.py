@@ -1,0 +1,497 @@
+"""Promise 5 over a network: a store whose server, or the way to it, fails in
+every way that the proxy knows. Within STORE_TIMEOUT, never a wrong number, and
+recovery without a restart."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+import visitd
+from load import Load
+from proxy import Proxy
+from redis_server import RedisServer
+from visitd import Server, wait_for
+
+pytestmark = pytest.mark.store("redis")
+
+TIMEOUT = 300  # ms
+INCRBY = b"$6\r\nINCRBY"  # the command, and not the word in a script
+# What an answer may take beyond it: a busy machine, not a second deadline.
+MARGIN = 0.25 * visitd.PATIENCE
+
+
+@pytest.fixture(name="proxy")
+def proxy_before_the_store(store):
+    with Proxy(store.server.path) as made:
+        yield made
+
+
+def through(proxy, store, *, wrap=(), **settings):
+    """A server of one worker that reaches its store through the proxy."""
+    return Server(store, wrap=wrap, **{"WORKERS": 1, "STORE_TIMEOUT": TIMEOUT,
+                                       "REDIS_HOST": proxy.host,
+                                       "REDIS_PORT": proxy.port, **settings})
+
+
+@contextlib.contextmanager
+def within(seconds):
+    begun = time.monotonic()
+    yield
+    taken = time.monotonic() - begun
+    assert taken < seconds + MARGIN, f"it took {taken:.3f} s"
+
+
+def refused(server):
+    """A visit that gets a 503: gives its error."""
+    reply = server.get(headers={"Accept": "application/json"})
+    assert reply.status == 503, reply
+    assert reply["Retry-After"] == "1"
+    assert reply.json["error"].startswith("store unavailable: ")
+    return reply.json["error"]
+
+
+def number(server):
+    """The number of a visit, or None with a 503."""
+    reply = server.get()
+    assert reply.status in (200, 503), reply
+    return reply.number if reply.status == 200 else None
+
+
+def recovered(server):
+    """Wait for a visit that counts, and give its number."""
+    return wait_for(lambda: number(server), what="recovery")
+
+
+SILENT = [("drip", 0.2), ("hang", None), ("swallow", None),
+          ("delay", 2 * TIMEOUT / 1000)]
+
+
+@pytest.mark.parametrize("what,value", SILENT)
+def test_promise_5_one_deadline_then_fast_failure_then_recovery(
+        proxy, store, what, value):
+    """A byte now and then is no reason to wait on. Who waited in vain once
+    does not wait again; /health answers meanwhile."""
+    with through(proxy, store) as server:
+        assert server.visit() == 1
+        proxy.do(what, value)
+        with within(TIMEOUT / 1000):
+            assert "no answer within 300 ms" in refused(server)
+        with within(0):
+            for _ in range(20):
+                refused(server)
+            health = server.get("/health")
+            assert health.status == 503
+            assert health.json["status"] == "unavailable"
+            assert server.get("/robots.txt").status == 200
+        proxy.do("pass")
+        told = recovered(server)
+        assert told == store.total() >= 2
+        assert server.visit() == told + 1
+        assert server.get("/health").status == 200
+
+
+@pytest.mark.parametrize("what,value", SILENT[1:3])
+def test_promise_5_a_probe_holds_nobody_up(proxy, store, what, value):
+    """It hangs as long as a call would have, and nobody waits for it."""
+    with through(proxy, store, STORE_TIMEOUT=1000) as server:
+        assert server.visit() == 1
+        proxy.do(what, value)
+        refused(server)
+        accepted = proxy.accepted
+        while proxy.accepted < accepted + 2:
+            with within(0):
+                refused(server)
+        proxy.do("pass")
+        assert recovered(server) == store.total()
+
+
+@pytest.mark.parametrize("what,value", SILENT[:3])
+def test_a_connection_that_opens_and_then_is_silent(proxy, store, what,
+                                                    value):
+    """The probe finds nothing wrong: each time costs a deadline, but there are
+    ever fewer of them."""
+    with through(proxy, store, STORE_TIMEOUT=50) as server:
+        assert server.visit() == 1
+        proxy.do(what, value, on=b"visit_counter")
+        accepted = proxy.accepted
+        begun = time.monotonic()
+        visits = 0
+        while time.monotonic() < begun + 1:
+            refused(server)
+            visits += 1
+        assert proxy.accepted - accepted <= 6
+        assert visits > 100
+        proxy.do("pass")
+        assert recovered(server) == store.total()
+
+
+def test_a_late_reply_is_never_that_of_the_next_call(proxy, store):
+    with through(proxy, store) as server:
+        assert server.visit() == 1
+        for _ in range(3):
+            proxy.do("hang", on=b"visit_counter")
+            refused(server)
+            store.call("INCRBY", "visit_counter:homepage", 1000)
+            proxy.do("pass")
+            told = recovered(server)
+            assert told == store.total()
+            assert told % 1000 > 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 7, 9, 12])
+def test_promise_2_replies_cut_in_the_middle(proxy, store, size):
+    """The visit may have counted: it is not sent again."""
+    with through(proxy, store) as server:
+        assert server.visit() == 1
+        proxy.do("cut", size, on=INCRBY)
+        told = [number(server) for _ in range(4)]
+        proxy.do("pass")
+        assert store.total() == 5
+        assert all(n in (None, i + 2) for i, n in enumerate(told))
+        assert recovered(server) == 6
+
+
+def test_promise_2_what_is_answered_before_the_end_is_told(proxy, store):
+    """The reply to INCRBY is there, that about today is not."""
+    with through(proxy, store) as server:
+        assert server.visit() == 1
+        proxy.do("cut", 4, on=INCRBY)
+        for expected in range(2, 6):
+            reply = server.get(headers={"Accept": "application/json"})
+            assert reply.json["visits"] == expected
+            assert reply.json["today"] == expected
+
+
+def test_a_reset_instead_of_an_answer(proxy, store):
+    with through(proxy, store) as server:
+        assert server.visit() == 1
+        proxy.do("reset", on=INCRBY)
+        assert "reset" in refused(server).lower()
+        proxy.do("pass")
+        assert recovered(server) == 3 == store.total()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_an_idle_connection_that_ended_costs_no_visit(proxy, store, reset):
+    """The worker notices by itself, and lets go of it."""
+    with through(proxy, store) as server:
+        (worker,) = server.workers()
+
+        def sockets():
+            links = []
+            for fd in os.listdir(f"/proc/{worker}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    links.append(os.readlink(f"/proc/{worker}/fd/{fd}"))
+            return sum("socket" in link for link in links)
+
+        idle = sockets()
+        for expected in range(1, 6):
+            assert server.visit() == expected
+            wait_for(lambda: sockets() == idle + 1, what="one connection")
+            proxy.end_all(reset)
+            wait_for(lambda: sockets() == idle, what="the socket's end")
+        assert store.total() == 5
+
+
+def test_what_comes_unasked_is_no_answer(proxy, store):
+    with through(proxy, store) as server:
+        assert server.visit() == 1
+        proxy.tell_all(b":1000\r\n")
+        assert [server.visit(), server.visit()] == [2, 3]
+        proxy.do("add", b":1000\r\n", on=INCRBY)
+        assert server.visit() == 4
+        proxy.do("pass")
+        assert [server.visit(), server.visit()] == [5, 6]
+
+
+@pytest.mark.parametrize("text", [
+    b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\0", b"$99999999999\r\n",
+    b"*-5\r\n", b"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+    b"+OK\r\n+OK\r\n", b"$1\r\nx\r\n$1\r\nx\r\n", b"*0\r\n*0\r\n",
+    b":-5\r\n$-1\r\n", b"$-1\r\n$-1\r\n",
+])
+def test_an_answer_that_is_none(proxy, store, text):
+    """503 with its words, and no crash; then it is asked again."""
+    with through(proxy, store) as server:
+        assert server.visit() == 1
+        workers = server.workers()
+        proxy.do("say", text, on=INCRBY)
+        refused(server)
+        proxy.do("pass")
+        assert recovered(server) == store.total()
+        assert server.workers() == workers
+
+
+def test_a_port_where_nobody_listens_any_more(proxy, store):
+    with through(proxy, store) as server:
+        assert server.visit() == 1
+        proxy.refuse()
+        proxy.end_all()
+        with within(0.1):
+            for _ in range(20):
+                assert "Connection refused" in refused(server)
+        proxy.listen()
+        assert recovered(server) == 2 == store.total()
+
+
+def test_a_server_that_is_not_there_at_start(proxy, store):
+    proxy.refuse()
+    with through(proxy, store) as server:
+        assert "refused" in refused(server)
+        assert server.get("/health").status == 503
+        assert "Connection refused" in server.stderr()
+        proxy.listen()
+        assert recovered(server) == 1
+
+
+def test_a_server_that_hangs_at_start(proxy, store):
+    proxy.do("swallow")
+    with through(proxy, store) as server:
+        refused(server)
+        proxy.do("pass")
+        assert recovered(server) == store.total()
+
+
+def test_a_health_check_finds_out_alone(proxy, store):
+    """A store without visitors, since its health check failed."""
+    with through(proxy, store) as server:
+        assert server.get("/health").status == 200
+        proxy.do("hang")
+        assert server.get("/health").status == 503
+        proxy.do("pass")
+        wait_for(lambda: server.get("/health").status == 200, what="health")
+
+
+def test_a_slow_store_is_used_all_the_same(proxy, store):
+    with through(proxy, store) as server:
+        proxy.do("delay", 0.02)
+        assert [server.visit() for _ in range(5)] == [1, 2, 3, 4, 5]
+
+
+def test_a_turn_of_many_counts_once(proxy, store):
+    """Ten pipelined visits are one command; the store is asked once."""
+    with through(proxy, store) as server:
+        server.visit()
+        proxy.do("delay", 0.05)
+        with within(0.3):
+            with server.client() as client:
+                client.send(visitd.render() * 10)
+                told = [client.reply().number for _ in range(10)]
+        assert told == list(range(2, 12))
+
+
+@pytest.mark.slow
+def test_promise_2_and_5_misbehaviour_at_random_under_load(proxy, store):
+    """Every rule in turn, several times: no number twice, none that the store
+    has not, and no more in it than was asked for."""
+    rules = [("drip", 0.01), ("hang", None), ("swallow", None),
+             ("reset", None), ("delay", 0.1), ("delay", 0.4), ("cut", 2), ("cut", 30),
+             ("say", b"-LOADING Redis is loading\r\n"), ("add", b"+OK\r\n")]
+    chance = random.Random(5)
+    with through(proxy, store, WORKERS=2) as server:
+        with Load(server.port, clients=16) as load:
+            for what, value in chance.sample(rules, len(rules)):
+                proxy.do(what, value,
+                         on=chance.choice([b"", INCRBY, b"EVAL"]))
+                if chance.random() < 0.5:
+                    proxy.end_all(reset=chance.random() < 0.5)
+                held = threading.Event()
+                held.wait(0.3)
+                proxy.do("pass")
+                visitd.count_on(store, 50)
+            result = load.stop()
+        check_exactly(result, store.total())
+        assert result.slowest < TIMEOUT / 1000 * 2 + MARGIN, result
+        assert recovered(server) > max(result.numbers)
+
+
+def check_exactly(result, total):
+    """The numbers are distinct, in the store, and what is in it beyond them is
+    at most what was not answered, or refused."""
+    numbers = result.numbers
+    assert len(set(numbers)) == len(numbers), "a number was answered twice"
+    assert not result.backwards, result
+    assert set(result.statuses) <= {"200", "503"}, result
+    assert total >= max(numbers)
+    lost = sum(result.errors.values()) + result.statuses["503"]
+    assert total - len(numbers) <= lost, result
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number_of_signal", [signal.SIGTERM, signal.SIGKILL])
+def test_promise_2_redis_restarted_ten_times_under_load(scratch,
+                                                        number_of_signal):
+    """With an AOF that is synced before each answer nothing is lost."""
+    with RedisServer(appendfsync="always") as redis:
+        store = visitd.RedisStore(scratch, redis)
+        with Server(store, STORE_TIMEOUT=500) as server:
+            with Load(server.port, clients=16) as load:
+                for _ in range(10):
+                    visitd.count_on(store, 100)
+                    redis.stop(number_of_signal)
+                    redis.start()
+                visitd.count_on(store, 100)
+                result = load.stop()
+            check_exactly(result, store.total())
+            assert result.slowest < 2, result
+
+
+def test_a_frozen_server_and_thawed(scratch):
+    """It takes connections, for the kernel does; but it says nothing."""
+    with RedisServer() as redis:
+        store = visitd.RedisStore(scratch, redis)
+        with Server(store, WORKERS=1, STORE_TIMEOUT=TIMEOUT) as server:
+            assert server.visit() == 1
+            redis.freeze()
+            with within(TIMEOUT / 1000):
+                refused(server)
+            with within(0):
+                for _ in range(10):
+                    refused(server)
+            redis.thaw()
+            assert recovered(server) == store.total() >= 2
+
+
+# Names
+
+
+def resolvers(server):
+    """The processes that look names up: children of workers."""
+    return [child for worker in server.workers()
+            for child in visitd.children(worker)]
+
+
+def test_a_name_is_looked_up_by_a_process_of_its_own(proxy, store):
+    with through(proxy, store, REDIS_HOST="localhost") as server:
+        assert server.visit() == 1
+        (resolver,) = resolvers(server)
+        os.kill(resolver, signal.SIGKILL)
+        wait_for(lambda: visitd.process_state(resolver) == "X",
+                 what="it to be buried")
+        assert server.visit() == 2
+        proxy.end_all()
+        assert server.visit() == 3
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+        assert recovered(server) == 4
+        wait_for(lambda: len(resolvers(server)) == 1, what="its successor")
+
+
+def test_a_resolver_ends_with_its_worker(store, proxy):
+    with through(proxy, store, REDIS_HOST="localhost") as server:
+        server.visit()
+        (resolver,) = resolvers(server)
+        os.kill(server.workers()[0], signal.SIGKILL)
+        wait_for(lambda: visitd.process_state(resolver) in "XZ",
+                 what="it to end")
+
+
+def test_a_resolver_does_not_keep_the_port_open(store, proxy):
+    with through(proxy, store, REDIS_HOST="localhost") as server:
+        with server.client() as client:
+            client.send(b"GET / HT")
+            server.get("/robots.txt")
+            server.kill(signal.SIGTERM)
+            wait_for(lambda: not server.connectable(), what="refusal")
+            client.send(b"TP/1.0\r\n\r\n")
+            client.reply()
+        server.ended(0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_number_is_not_looked_up(store, host):
+    with Proxy(store.server.path, host) as proxy:
+        with through(proxy, store) as server:
+            assert server.visit() == 1
+            assert not resolvers(server)
+
+
+def test_a_name_that_does_not_exist(store):
+    with Server(store, REDIS_HOST="no-such-host.invalid",
+                STORE_TIMEOUT=TIMEOUT) as server:
+        error = refused(server)
+        assert "redis at no-such-host.invalid:6379" in error
+        assert server.get("/robots.txt").status == 200
+
+
+class NameServer:
+    """On an address of its own: silent, until it speaks; then it knows one
+    address for every name."""
+
+    def __init__(self):
+        self.address = "127." + ".".join(
+            str(random.randrange(1, 255)) for _ in range(3))
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((self.address, 53))
+        self.speaks = False
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                question, whence = self.socket.recvfrom(512)
+                if self.speaks:
+                    self.socket.sendto(self._answer(question), whence)
+
+    @staticmethod
+    def _answer(question):
+        end = question.index(b"\0", 12) + 5
+        is_a = question[end - 4:end - 2] == b"\0\1"
+        head = question[:2] + b"\x81\x80\0\1" + (b"\0\1" if is_a else b"\0\0")
+        record = (b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4"
+                  + socket.inet_aton("127.0.0.1"))
+        return (head + b"\0\0\0\0" + question[12:end]
+                + (record if is_a else b""))
+
+
+@pytest.mark.root
+def test_promise_5_a_silent_name_server_holds_nobody(proxy, store):
+    """getaddrinfo waits for 10 s and more; a worker does not."""
+    names = NameServer()
+    config = store.root / "resolv.conf"
+    config.write_text(f"nameserver {names.address}\n")
+    inside = ["unshare", "--mount", "sh", "-c",
+              f'mount --bind {config} /etc/resolv.conf && exec "$0"']
+    try:
+        with through(proxy, store, REDIS_HOST="redis.example",
+                     wrap=inside) as server:
+            with within(TIMEOUT / 1000):
+                assert "cannot find its address" in refused(server)
+            with within(0):
+                for _ in range(10):
+                    refused(server)
+                assert server.get("/robots.txt").status == 200
+            names.speaks = True
+            wait_for(lambda: number(server), within=30, what="the name")
+            names.speaks = False
+            assert server.visit() == 2
+            proxy.end_all()
+            assert server.visit() == 3, "the address is known"
+            with within(1):
+                server.stop()
+    finally:
+        names.socket.close()
+
+
+def test_a_command_gives_up_in_time(proxy, store):
+    proxy.do("swallow")
+    with within(TIMEOUT / 1000 + 0.3):
+        done = visitd.command(store, "get", STORE_TIMEOUT=TIMEOUT,
+                              REDIS_HOST="127.0.0.1", REDIS_PORT=proxy.port)
+    assert done.returncode == 111
+    assert "within 300 ms" in done.stderr
+
+
+def test_a_command_looks_names_up(proxy, store):
+    """Its output ends with it: nobody is left who holds the pipe."""
+    done = visitd.command(store, "get", REDIS_HOST="localhost",
+                          REDIS_PORT=proxy.port, within=5)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done

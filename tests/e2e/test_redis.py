@@ -1,0 +1,444 @@
+"""What is Redis's own: its errors, its settings, its keys."""
+
+import datetime
+import re
+import signal
+
+import pytest
+
+import visitd
+from load import Load
+from proxy import Proxy
+from redis_server import RedisServer
+from visitd import MAX, RedisStore, Server, command, wait_for
+
+pytestmark = pytest.mark.store("redis")
+
+HOME = "visit_counter:homepage"
+HISTORY = "visit_history:{visit_counter:homepage}"
+
+
+@pytest.fixture(name="redis")
+def own_redis():
+    """A server of this test alone."""
+    with RedisServer() as made:
+        yield made
+
+
+@pytest.fixture(name="own")
+def own_store(scratch, redis):
+    return RedisStore(scratch, redis)
+
+
+def error(server, target="/"):
+    """The error of a 503."""
+    reply = server.get(target, headers={"Accept": "application/json"})
+    assert reply.status == 503, reply
+    return reply.json["error"]
+
+
+def number(server):
+    """The number of a visit, or None with a 503."""
+    reply = server.get()
+    assert reply.status in (200, 503), reply
+    return reply.number if reply.status == 200 else None
+
+
+def recovered(server):
+    """Wait for a visit that counts, and give its number."""
+    return wait_for(lambda: number(server), what="recovery")
+
+
+# Keys
+
+
+def test_the_keys_are_those_of_the_contract(server, store):
+    """An operator finds them by redis-cli."""
+    for _ in range(3):
+        server.visit()
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    assert store.call("GET", HOME) == "3"
+    assert store.call("HGETALL", HISTORY) == [today, "0"]
+    server.request("POST", "/items", {"Content-Type": "application/json"},
+                   b'{"name":"Docker","description":"Compose test"}')
+    assert store.call("GET", "item:id") == "1"
+    assert store.call("GET", "item:1") == (
+        '{"name":"Docker","description":"Compose test"}')
+    assert sorted(store.call("KEYS", "*")) == sorted(
+        [HOME, HISTORY, "item:id", "item:1"])
+
+
+def test_reads_create_nothing(server, store):
+    for target in ("/visits", "/health", "/items/1", "/items/0"):
+        server.get(target)
+    server.request("HEAD", "/")
+    assert store.call("DBSIZE") == 0
+
+
+def test_a_total_that_redis_cli_sets_is_gone_on_with(server, store):
+    assert server.visit() == 1
+    store.call("SET", HOME, 1000)
+    assert server.visit() == 1001
+    store.call("DEL", HOME)
+    assert server.visit() == 1
+    store.call("FLUSHDB")
+    assert server.visit() == 1
+    assert server.visit() == 2
+    assert server.get("/visits.json").json["today"] <= 2
+
+
+def test_days_are_dropped_after_a_month(store):
+    store.call("SET", HOME, 100)
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    days = [(today - datetime.timedelta(ago)).isoformat()
+            for ago in range(1, 60)]
+    for at, day in enumerate(days):
+        store.call("HSET", HISTORY, day, 100 - at)
+    with Server(store) as server:
+        assert server.visit() == 101
+        assert server.get("/visits.json").json["today"] == 1
+    left = store.call("HKEYS", HISTORY)
+    assert 31 <= len(left) - 1 <= 32
+    assert sorted(left)[::-1][:31] == [today.isoformat(), *days[:30]]
+
+
+@pytest.mark.parametrize("text", ["abc", "", "1.5", "0x10", " 1", "007",
+                                  "9223372036854775808", "1" * 40])
+def test_promise_4_a_total_that_is_no_number_is_left_alone(store, text):
+    """102 at start; 503 from who serves already; and it heals."""
+    with Server(store) as server:
+        assert server.visit() == 1
+        store.call("SET", HOME, text)
+        for target in ("/", "/visits"):
+            assert "visit_counter:homepage" in error(server, target) or \
+                "integer" in error(server, target)
+        assert server.get("/health").status == 503
+        done = command(store, "set", "homepage", "7")
+        assert done.returncode != 0, done
+        assert store.call("GET", HOME) == text
+        store.call("SET", HOME, 41)
+        assert recovered(server) == 42
+        store.call("SET", HOME, text)
+        second = command(store)
+    assert second.returncode == 102, second
+    assert "visit_counter:homepage" in second.stderr
+    assert store.call("GET", HOME) == text
+
+
+def test_a_total_below_zero_is_never_answered(server, store):
+    """What INCRBY makes of it is no number of a visit."""
+    assert server.visit() == 1
+    store.call("SET", HOME, -5)
+    for _ in range(3):
+        error(server)
+        error(server, "/visits")
+    assert server.get("/health").status == 503
+    store.call("SET", HOME, 41)
+    assert recovered(server) == 42
+
+
+def test_a_key_of_another_type_fails_alone(server, store):
+    """At once, each time: no breaker opens, and the items go on."""
+    store.call("RPUSH", HOME, "a", "b")
+    for _ in range(3):
+        assert "WRONGTYPE" in error(server)
+        assert "visit_counter:homepage" in error(server, "/visits")
+        assert server.get("/items/1").status == 404
+    assert "WRONGTYPE" in server.get("/health").json["error"]
+    store.call("DEL", HOME)
+    assert server.visit() == 1
+
+
+def test_the_largest_total(server, store):
+    store.set_total(MAX - 2)
+    assert server.visit() == MAX - 1
+    assert server.visit() == MAX
+    assert error(server) == "counter is full"
+    assert server.get("/visits").number == MAX
+    assert store.total() == MAX
+    assert server.get("/health").status == 200
+
+
+def test_an_item_that_is_none_is_not_served(server, store):
+    store.call("SET", "item:id", 4)
+    store.call("SET", "item:1", "garbage")
+    store.call("SET", "item:2", '{"name":1}')
+    store.call("RPUSH", "item:3", "x")
+    store.call("SET", "item:4", '{ "name" : "a" }')
+    for number in (1, 2, 3):
+        assert f"item:{number}" in error(server, f"/items/{number}")
+    assert server.get("/items/4").json == {"id": 4, "name": "a"}
+
+
+def post(server, body=b'{"name":"a"}'):
+    return server.request("POST", "/items",
+                          {"Content-Type": "application/json"}, body)
+
+
+def test_max_items_is_exact(store):
+    with Server(store, MAX_ITEMS=2) as server:
+        assert [post(server).status for _ in range(4)] == [201, 201, 507, 507]
+        assert store.call("GET", "item:id") == "2"
+        store.call("SET", "item:id", "x")
+        reply = post(server)
+        assert reply.status == 503
+        assert "item:id" in reply.json["error"]
+
+
+def test_an_item_is_never_overwritten(server, store):
+    """Not even when somebody has reset the count."""
+    for _ in range(3):
+        assert post(server).status == 201
+    store.call("SET", "item:id", 1)
+    assert post(server, b'{"name":"b"}').json["id"] == 4
+    assert server.get("/items/2").json["name"] == "a"
+
+
+# Errors
+
+
+def test_noauth_and_a_wrong_password(scratch):
+    with RedisServer(requirepass="secret") as redis:
+        store = RedisStore(scratch, redis)
+        with Server(store) as server:
+            assert "NOAUTH" in error(server)
+            assert "NOAUTH" in server.get("/health").json["error"]
+        with Server(store, REDIS_PASSWORD="guess") as server:
+            assert "WRONGPASS" in error(server)
+        with Server(store, REDIS_PASSWORD="secret", WORKERS=1) as server:
+            assert server.visit() == 1
+            redis.call("CONFIG", "SET", "requirepass", "other")
+            redis.options["requirepass"] = "other"
+            assert server.visit() == 2, "the connection is in order"
+            redis.call("CLIENT", "KILL", "TYPE", "normal")
+            assert "WRONGPASS" in error(server)
+            redis.call("CONFIG", "SET", "requirepass", "secret")
+            redis.options["requirepass"] = "secret"
+            assert recovered(server) == 3
+        for word in ("secret", "guess"):
+            assert word not in server.stderr()
+
+
+def test_a_database_that_there_is_not(store):
+    with Server(store, REDIS_DB=99999) as server:
+        assert "DB index is out of range" in error(server)
+
+
+def test_readonly(own, redis):
+    """A server that became a replica; the next connection may find another."""
+    with Server(own) as server:
+        assert server.visit() == 1
+        redis.call("REPLICAOF", "127.0.0.1", "1")
+        assert "READONLY" in error(server)
+        assert "READONLY" in server.get("/health").json["error"]
+        assert server.get("/visits").number == 1
+        redis.call("REPLICAOF", "NO", "ONE")
+        assert recovered(server) == 2
+
+
+def test_out_of_memory(own, redis):
+    with Server(own) as server:
+        assert server.visit() == 1
+        redis.call("CONFIG", "SET", "maxmemory", "1")
+        assert "OOM" in error(server)
+        assert "OOM" in server.get("/health").json["error"]
+        assert server.get("/visits").number == 1
+        redis.call("CONFIG", "SET", "maxmemory", "0")
+        assert recovered(server) == 2
+
+
+@pytest.mark.parametrize("words", [
+    "LOADING Redis is loading the dataset in memory",
+    "MISCONF Redis is configured to save RDB snapshots, but it is currently "
+    "unable to persist to disk.",
+    "MASTERDOWN Link with MASTER is down",
+    "BUSY Redis is busy running a script.",
+    "NOPERM this user has no permissions to run the 'incrby' command",
+    "CLUSTERDOWN The cluster is down",
+])
+def test_the_servers_words_are_told(store, words):
+    """At once, and asked again with each visit."""
+    with Proxy(store.server.path) as proxy:
+        with Server(store, WORKERS=1, REDIS_HOST="127.0.0.1",
+                    REDIS_PORT=proxy.port) as server:
+            assert server.visit() == 1
+            proxy.do("say", b"-%s\r\n" % words.encode() * 2,
+                     on=b"visit_counter")
+            assert words in error(server)
+            assert words in error(server, "/visits")
+            proxy.do("pass")
+            told = wait_for(lambda: server.get().status == 200)
+            assert told and server.visit() == store.total()
+
+
+def test_loading_at_the_beginning_of_a_connection(store):
+    """The probe waits for the end of it."""
+    with Proxy(store.server.path) as proxy:
+        proxy.do("say", b"-LOADING Redis is loading\r\n" * 6)
+        with Server(store, WORKERS=1, REDIS_HOST="127.0.0.1",
+                    REDIS_PORT=proxy.port) as server:
+            assert "LOADING" in error(server)
+            proxy.do("pass")
+            assert recovered(server) == 1
+
+
+# Settings
+
+
+def test_a_password_a_database_and_a_name(scratch):
+    port = visitd.Port()
+    try:
+        with RedisServer(port.number, requirepass="s3cret word") as redis:
+            store = RedisStore(scratch, redis)
+            with Server(store, REDIS_HOST="localhost", REDIS_PORT=port.number,
+                        REDIS_PASSWORD="s3cret word", REDIS_DB=7) as server:
+                assert server.visit() == 1
+            with redis.client() as client:
+                client.call("SELECT", 7)
+                assert client.call("GET", HOME) == "1"
+    finally:
+        port.release()
+
+
+def test_a_password_in_a_file_that_changes(scratch):
+    """A new one is taken up by SIGHUP."""
+    secret = scratch / "secret"
+    secret.write_text("first\n")
+    with RedisServer(requirepass="first") as redis:
+        store = RedisStore(scratch, redis)
+        with Server(store, REDIS_PASSWORD_FILE=secret) as server:
+            assert server.visit() == 1
+            redis.call("CONFIG", "SET", "requirepass", "second")
+            redis.options["requirepass"] = "second"
+            redis.call("CLIENT", "KILL", "TYPE", "normal")
+            assert "WRONGPASS" in error(server)
+            secret.write_text("second\n")
+            server.kill(signal.SIGHUP)
+            assert recovered(server) == 2
+
+
+def test_ipv6(store):
+    with Proxy(store.server.path, "::1") as proxy:
+        with Server(store, REDIS_HOST="::1", REDIS_PORT=proxy.port) as server:
+            assert server.visit() == 1
+            assert f"[::1]:{proxy.port}" in server.stderr()
+
+
+def test_a_path_that_is_too_long(store):
+    done = command(store, REDIS_HOST="/" + "a" * 200)
+    assert done.returncode == 111
+    assert "too long" in done.stderr
+
+
+@pytest.mark.parametrize("name,value", [
+    ("REDIS_PORT", "0"), ("REDIS_PORT", "65536"), ("REDIS_PORT", "http"),
+    ("REDIS_DB", "-1"), ("REDIS_DB", "a"), ("REDIS_ALLOW_EVICTION", "yes")])
+def test_a_bad_setting_is_102(store, name, value):
+    done = command(store, **{name: value})
+    assert done.returncode == 102
+    assert f"{name}={value}" in done.stderr
+
+
+# Durability
+
+
+def log_of(store, **settings):
+    with Server(store, **settings) as server:
+        return server.stderr(), server.get("/health").json
+
+
+def test_the_log_and_health_name_the_durability(own, redis):
+    log, health = log_of(own)
+    assert "info: redis at" in log
+    assert "appendonly yes, appendfsync no" in log
+    assert health == {"status": "ok", "store": "redis",
+                      "durability": "appendonly yes, appendfsync no"}
+    assert not re.search("warn: .*redis", log)
+    with Server(own) as server:
+        redis.call("CONFIG", "SET", "appendfsync", "always")
+        assert server.get("/health").json["durability"] == (
+            "appendonly yes, appendfsync always")
+
+
+@pytest.mark.parametrize("save,says", [("", "loses every counter"),
+                                       ("3600 1", "since its last save")])
+def test_a_redis_that_would_lose_data_is_warned_about(scratch, save, says):
+    """Once, and not by each worker."""
+    with RedisServer(appendonly="no", save=save) as redis:
+        log, _ = log_of(RedisStore(scratch, redis), WORKERS=4)
+    assert log.count(says) == 1
+    assert "--appendonly yes" in log
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu",
+                                    "allkeys-random"])
+def test_a_redis_that_would_evict_counters_is_refused(scratch, policy):
+    with RedisServer(maxmemory_policy=policy) as redis:
+        store = RedisStore(scratch, redis)
+        done = command(store)
+        assert done.returncode == 102
+        assert policy in done.stderr
+        assert "REDIS_ALLOW_EVICTION=on" in done.stderr
+        with Server(store, REDIS_ALLOW_EVICTION="on") as server:
+            assert server.visit() == 1
+
+
+@pytest.mark.parametrize("policy", ["volatile-lru", "noeviction"])
+def test_a_policy_that_keeps_counters_is_fine(scratch, policy):
+    with RedisServer(maxmemory_policy=policy) as redis:
+        with Server(RedisStore(scratch, redis)) as server:
+            assert server.visit() == 1
+
+
+def test_a_policy_that_changes_is_found_by_health(own, redis):
+    with Server(own) as server:
+        assert server.visit() == 1
+        redis.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        assert "allkeys-lru" in server.get("/health").json["error"]
+        redis.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert recovered(server) == 2
+
+
+def test_config_denied_is_a_warning(scratch):
+    with RedisServer() as redis:
+        redis.call("ACL", "SETUSER", "default", "-config")
+        log, health = log_of(RedisStore(scratch, redis))
+    assert log.count("does not let CONFIG be read") == 1
+    assert health["durability"].startswith("unknown")
+
+
+# Sharing
+
+
+def test_promise_2_two_programs_and_a_setter(store):
+    """today is right in both, whoever sets the total."""
+    with Server(store, WORKERS=1) as one, Server(store, WORKERS=1) as two:
+        for at in range(1, 4):
+            assert one.visit() == 2 * at - 1
+            assert two.visit() == 2 * at
+        assert command(store, "set", "homepage", "1000").returncode == 0
+        assert one.visit() == 1001
+        assert two.visit() == 1002
+        for server in (one, two):
+            assert server.get("/visits.json").json["today"] == 8
+        assert command(store, "set", "homepage", "3").returncode == 0
+        assert two.visit() == 4
+        assert one.get("/visits.json").json["today"] == 9
+
+
+@pytest.mark.slow
+def test_promise_2_sets_under_load(store):
+    """A set is between two visits: the numbers after it go up from it."""
+    with Server(store) as server:
+        with Load(server.port, clients=8) as load:
+            for goal in range(10**6, 10**7, 10**6):
+                visitd.count_on(store, 50)
+                assert command(store, "set", "homepage",
+                               str(goal)).returncode == 0
+            visitd.count_on(store, 50)
+            result = load.stop()
+        assert len(set(result.numbers)) == len(result.numbers)
+        assert not result.backwards
+        assert set(result.statuses) == {"200"}
+        today = server.get("/visits.json").json["today"]
+        assert today == len(result.numbers)
