@@ -132,7 +132,7 @@ test: setup
 		CFLAGS='$(SANITIZE)' all unit e2e
 	@echo "-- valgrind"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
-		CFLAGS='-O2 -g' unit UNIT_RUNNER='valgrind -q --error-exitcode=99 --trace-children=no'
+		CFLAGS='-O2 -g' unit UNIT_RUNNER='env UNIT_SHARE=10 valgrind -q --error-exitcode=99 --trace-children=no'
 	@echo "-- fuzz: the seeds"
 	@$(MAKE) -s --no-print-directory fuzz-seeds
 	@echo "-- sabotage"
