@@ -18,6 +18,7 @@ struct index {
 	size_t cap, len;
 };
 
+/* Of this process alone: nobody outside can choose names that collide. */
 uint32_t index_hash(struct slice name);
 
 /* Adds a row, which must be under 2^32-1. 0, or -1 with errno: ENOMEM. */

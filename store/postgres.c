@@ -63,19 +63,25 @@ enum statement {
 	"turn AS (SELECT name, n, i FROM unnest($1::text[], $2::int8[])" \
 	" WITH ORDINALITY AS t (name, n, i))"
 
-/* Adds the rows of `from`; $4 is the largest total. */
-#define ADD_FROM(from)                                                    \
-	"added AS (INSERT INTO visit_counter AS c (name, visits)"         \
-	" SELECT name, n FROM " from " WHERE n > 0 ORDER BY name COLLATE" \
-	" \"C\" ON CONFLICT (name) DO UPDATE"                             \
-	" SET visits = coalesce(c.visits, 0) + excluded.visits"           \
-	" WHERE coalesce(c.visits, 0)"                                    \
-	" BETWEEN 0 AND $4::int8 - excluded.visits"                       \
-	" RETURNING c.name, c.visits, c.xmax = 0 AS is_new),"             \
-	" based AS (INSERT INTO visit_history AS h (name, day, base)"     \
-	" SELECT a.name, $3::date, a.visits - t.n"                        \
-	" FROM added a JOIN turn t USING (name) ORDER BY a.name COLLATE"  \
-	" \"C\" ON CONFLICT (name, day) DO NOTHING RETURNING h.name, h.base)"
+/* Adds the rows of `from`; $4 is the largest total. Those that begin a day note
+ * what they had: if another worker does so at the same time, the lower base is
+ * the right one, and told here. */
+#define ADD_FROM(from)                                                     \
+	"added AS (INSERT INTO visit_counter AS c (name, visits)"          \
+	" SELECT name, n FROM " from " WHERE n > 0 ORDER BY name COLLATE"  \
+	" \"C\" ON CONFLICT (name) DO UPDATE"                              \
+	" SET visits = coalesce(c.visits, 0) + excluded.visits"            \
+	" WHERE coalesce(c.visits, 0)"                                     \
+	" BETWEEN 0 AND $4::int8 - excluded.visits"                        \
+	" RETURNING c.name, c.visits, c.xmax = 0 AS is_new),"              \
+	" based AS (INSERT INTO visit_history AS h (name, day, base)"      \
+	" SELECT a.name, $3::date, a.visits - t.n"                         \
+	" FROM added a JOIN turn t USING (name) WHERE a.is_new OR"         \
+	" NOT EXISTS (SELECT FROM visit_history o"                         \
+	" WHERE o.name = a.name AND o.day = $3::date)"                     \
+	" ORDER BY a.name COLLATE \"C\" ON CONFLICT (name, day) DO UPDATE" \
+	" SET base = least(h.base, excluded.base)"                         \
+	" RETURNING h.name, h.base)"
 
 /* What the turn's counters have now. */
 #define SHOW_ADDED                                                  \
@@ -347,7 +353,7 @@ static int64_t value_of(const PGresult *result, int row, int column)
 	return negative ? -value : value;
 }
 
-enum { UNSEEN = -1, NO_BASE = -2 }; /* in the place of today's */
+enum { UNSEEN = -1 }; /* in the place of today's */
 
 static int64_t todays(int64_t total, int64_t base)
 {
@@ -374,7 +380,7 @@ static void take_rows(const PGresult *result, struct tally *tallies, size_t len)
 		struct tally *t = &tallies[i];
 		t->total = value_of(result, row, 1);
 		t->today = PQgetisnull(result, row, 2)
-				   ? NO_BASE
+				   ? 0 /* nothing came today */
 				   : todays(t->total, value_of(result, row, 2));
 		t->is_new = !is_home(t->counter) &&
 			    *PQgetvalue(result, row, 3) == 't';
@@ -502,17 +508,9 @@ static int add_again(struct tally *t, int64_t until)
 	}
 }
 
-/* Of one whose base another worker was just writing. */
-static void find_base(struct tally *t, const struct tally *now)
-{
-	t->today = now->today < 0 ? 0 : now->today - (now->total - t->total);
-	if (t->today < 0)
-		t->today = 0;
-}
-
 static bool is_unfinished(const struct tally *t)
 {
-	return t->today < 0 && t->n > 0;
+	return t->today == UNSEEN && t->n > 0;
 }
 
 /* Reads those that are unfinished, into store.again. */
@@ -542,7 +540,7 @@ static int finish(enum statement statement, struct tally *tallies, size_t len,
 		  int64_t until)
 {
 	int status = read_again(tallies, len, until);
-	const struct tally *now = store.again;
+	size_t at = 0;
 
 	for (size_t i = 0; !status && i < len; i++) {
 		struct tally *t = &tallies[i];
@@ -551,15 +549,11 @@ static int finish(enum statement statement, struct tally *tallies, size_t len,
 		if (t->today == UNSEEN && t->n == 0)
 			explain_unread(t);
 		else if (t->today == UNSEEN &&
-			 !explain(t, now, statement == ADD_NEW))
+			 !explain(t, &store.again[at], statement == ADD_NEW))
 			status = add_again(t, until);
-		if (t->today == NO_BASE && t->n == 0)
-			t->today = 0;
-		if (!status && t->today == NO_BASE)
-			find_base(t, now);
 		if (!status && !t->status && t->n > 0)
 			know(t->counter);
-		now += was_unfinished;
+		at += was_unfinished;
 	}
 	return status;
 }
@@ -748,10 +742,18 @@ static int miss_table(int64_t until)
 	return is_there ? pq_run(&store.pq, make_counters, until) : 404;
 }
 
+static int fail_none(struct slice counter)
+{
+	fail("no counter \"%.*s\"", (int)counter.n, counter.p);
+	return 404;
+}
+
 int store_drop(struct slice counter)
 {
 	struct pq_step step = {
 		.statement = DROP, .len = 1, .values = {name_text(counter)}};
+	if (is_home(counter))
+		return fail_none(counter);
 	cache_bury(counter);
 	int64_t until = deadline();
 	int status = pq_call(&store.pq, &step, 1, until);
@@ -764,10 +766,8 @@ int store_drop(struct slice counter)
 	bury_again(counter, status);
 	bool was_there = !status && PQntuples(step.result) > 0;
 	PQclear(step.result);
-	if (!was_there && (status == 0 || status == 404)) {
-		fail("no counter \"%.*s\"", (int)counter.n, counter.p);
-		return 404;
-	}
+	if (!was_there && (status == 0 || status == 404))
+		return fail_none(counter);
 	failure_tell(FAILURE_HOME, status);
 	return status;
 }
@@ -806,15 +806,10 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 
 	if (!status)
 		status = judge_table(pq_call(&store.pq, &step, 1, until));
-	bool is_missing = status && is_state("42P01");
-	if (status && !is_missing)
+	if (status && is_state("42P01"))
+		return 0; /* nothing was ever counted */
+	if (status)
 		return status;
-	/* The home counter is there always, and comes first. */
-	if (is_missing || PQntuples(step.result) == 0 ||
-	    !is_home(slice_of(PQgetvalue(step.result, 0, 0))))
-		each(SLICE(STORE_HOME), 0, context);
-	if (is_missing)
-		return 0;
 	for (int row = 0; !status && row < PQntuples(step.result); row++)
 		status = tell_row(step.result, row, each, context);
 	PQclear(step.result);

@@ -125,6 +125,35 @@ bool row_is_whole(const char *row)
 	       is_blank(row + REST_AT, NEWLINE_AT - REST_AT);
 }
 
+/* Whether row_make and its like put such a byte there. */
+static bool may_stand(char c, size_t at)
+{
+	bool digit = c >= '0' && c <= '9';
+
+	if (at < DAY_AT)
+		return c == ' ' ||
+		       (at > TOTAL_AT && at < DAY_AT - 1 && digit) ||
+		       (at == DAY_AT - 2 && c == '-');
+	if (at < NAME_AT - 1)
+		return at == DAY_AT + 4 || at == DAY_AT + 7 ? c == '-' : digit;
+	if (at >= NAME_AT && at < COLUMNS_AT)
+		return c == ' ' || store_name_has(c);
+	return c == ' ' || (at >= COLUMNS_AT && at < REST_AT && digit);
+}
+
+bool row_is_torn(const char *bytes, size_t n)
+{
+	size_t begun = 0;
+
+	while (begun < n && bytes[begun] != '\0' &&
+	       may_stand(bytes[begun], begun))
+		begun++;
+	for (size_t i = begun; i < n; i++)
+		if (bytes[i] != '\0')
+			return false;
+	return begun < REST_AT;
+}
+
 int64_t row_total(const char *row)
 {
 	int64_t total;
