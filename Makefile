@@ -1,5 +1,6 @@
 # make [STORE=file]          build/$(STORE)/visitd, with cc, make and libc alone
 # make STORE=redis           the same with libhiredis, for counters in a Redis
+# make STORE=postgres        with libpq and libhiredis; make deps STORE=... installs
 # make run                   serves on 127.0.0.1:8080, counts in data/visits
 # make check test lint bench see below; make help lists them
 
@@ -18,10 +19,19 @@ STORE_SRC_file := store/file.c store/counters.c store/disk.c store/failure.c \
 STORE_SRC_redis := $(wildcard store/redis*.c) store/failure.c store/item.c \
 	store/name.c store/net.c store/pipeline.c store/resolver.c store/resp.c
 STORE_LIBS_redis := -lhiredis
+STORE_HEADERS_redis := hiredis/hiredis.h
+STORE_SRC_postgres := store/postgres.c store/cache.c store/failure.c \
+	store/index.c store/item.c store/name.c store/net.c store/pipeline.c \
+	store/pq.c store/resolver.c store/resp.c
+STORE_LIBS_postgres := -lpq -lhiredis
+STORE_HEADERS_postgres := libpq-fe.h hiredis/hiredis.h
+ifeq ($(STORE),postgres)
+STORE_CFLAGS := $(addprefix -I,$(shell pg_config --includedir 2>/dev/null))
+endif
 STORE_SRC := $(STORE_SRC_$(STORE))
 STORE_LIBS := $(STORE_LIBS_$(STORE))
 ifeq ($(STORE_SRC),)
-$(error STORE=$(STORE): there is no such store; it takes one of: file redis)
+$(error STORE=$(STORE): there is no such store; it takes one of: file redis postgres)
 endif
 
 SRC := main.c http.c $(wildcard http/*.c run/*.c site/*.c util/*.c) $(STORE_SRC)
@@ -35,7 +45,8 @@ VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
 	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
 
 .PHONY: all run help install clean check test lint unit e2e sanitize crash \
-	crash-table sabotage setup bench bench-quick
+	crash-table sabotage setup bench bench-quick deps headers test-stores \
+	restarts
 .DELETE_ON_ERROR:
 
 all: $(OUT)/visitd
@@ -45,7 +56,20 @@ $(OUT)/visitd: $(OBJ)
 
 $(OUT)/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
-	$(CC) $(VISITD_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(CC) $(VISITD_CFLAGS) $(STORE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# Where a header is missing, which packages have it.
+$(OBJ): | headers
+headers:
+	@for header in $(STORE_HEADERS_$(STORE)); do \
+		echo "#include <$$header>" | \
+		$(CC) $(STORE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -E -x c - \
+			>/dev/null 2>&1 || \
+		{ store/deps missing $(STORE) "$$header" >&2; exit 1; }; \
+	done
+
+deps:
+	store/deps install $(STORE)
 
 # A file as the bytes of a char array.
 $(OUT)/%.inc: %
@@ -64,10 +88,12 @@ run: all
 help:
 	@echo "make              build/$(STORE)/visitd, with cc and libc alone"
 	@echo "make run          serve on 127.0.0.1:8080, count in data/visits"
+	@echo "make deps         install what make STORE=$(STORE) needs (apt-get or apk)"
 	@echo "make install      under DESTDIR and PREFIX ($(PREFIX))"
 	@echo "make setup        install what the tests need (Debian packages)"
 	@echo "make check        the fast loop: lint, unit tests, quick e2e"
 	@echo "make test         everything"
+	@echo "make restarts     STORE=redis or postgres: its server under load, RESTARTS=100"
 	@echo "make crash        kill -9 under load, ROUNDS=20"
 	@echo "make sabotage     break the code, see the tests fail"
 	@echo "make bench        measure (bench-quick: its first three rows)"
@@ -87,13 +113,16 @@ STRICT := WERROR=-Werror
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 PYTEST = VISITD=$(OUT)/visitd $(PYTHON) -B -m pytest -q -p no:cacheprovider \
-	-c tests/e2e/pytest.ini --rootdir=tests/e2e tests/e2e
+	-c tests/e2e/pytest.ini --rootdir=tests/e2e $(E2E:%=tests/e2e/%)
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
 include tests/unit/unit.mk tests/fuzz/fuzz.mk
 
 setup:
 	tests/setup
+
+# Files of tests/e2e; nothing: all of them.
+E2E ?= .
 
 e2e: all
 	$(PYTEST) -n $(JOBS) $(PYTEST_ARGS)
@@ -115,6 +144,32 @@ check: setup
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-check e2e \
 		PYTEST_ARGS='-m "not slow"'
 
+# The other stores, and moving between all of them.
+STORE_UNITS := test_store test_counters
+STORE_E2E := test_admin.py test_commands.py test_counters.py \
+	test_exactness.py test_export.py test_items.py test_names.py \
+	test_net.py test_transfer.py
+STORE_E2E_redis := test_redis.py
+STORE_E2E_postgres := test_cache.py test_postgres.py
+
+test-stores:
+	@$(MAKE) -s --no-print-directory $(STRICT) STORE=file
+	@for store in redis postgres; do \
+		echo "-- STORE=$$store"; \
+		$(MAKE) -s --no-print-directory $(STRICT) STORE=$$store \
+			test-store || exit 1; \
+	done
+
+test-store: all
+	@$(MAKE) -s --no-print-directory $(STRICT) unit \
+		UNIT_TESTS='$(STORE_UNITS)'
+	@$(MAKE) -s --no-print-directory $(STRICT) e2e \
+		E2E='$(STORE_E2E) $(STORE_E2E_$(STORE))'
+
+# The server of the store ends and comes back, again and again.
+restarts: all
+	RESTARTS=$(or $(RESTARTS),100) $(PYTEST) -k restarted
+
 test: setup
 	@$(MAKE) -s --no-print-directory lint
 	@echo "-- gcc"
@@ -130,6 +185,7 @@ test: setup
 	@echo "-- AddressSanitizer and UndefinedBehaviorSanitizer"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-asan CC=gcc \
 		CFLAGS='$(SANITIZE)' all unit e2e
+	@$(MAKE) -s --no-print-directory test-stores
 	@echo "-- valgrind"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
 		CFLAGS='-O2 -g' unit UNIT_RUNNER='env UNIT_SHARE=10 valgrind -q --error-exitcode=99 --trace-children=no'

@@ -621,7 +621,8 @@ int pipeline_open(const struct settings *settings)
 	pipeline.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (pipeline.epoll < 0)
 		return fail("epoll:");
-	if (!open_node(&pipeline.nodes[0], settings->redis_host,
+	const char *host = settings->redis_host;
+	if (!open_node(&pipeline.nodes[0], host ? host : "localhost",
 		       settings->redis_port))
 		return 503;
 	pipeline.nodes_len = 1;

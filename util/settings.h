@@ -23,13 +23,16 @@ struct settings {
 	const char *data_dir;
 	const char *visits_file; /* NULL: data_dir/visits */
 	int sync;		 /* enum sync_mode */
-	const char
-		*redis_host; /* a name, an address, or the path of a socket */
+	const char *redis_host;	 /* a name, an address, the path of a socket; or
+				    NULL */
 	int redis_port;
 	const char *redis_password; /* NULL: none */
 	int redis_db;
-	int redis_allow_eviction; /* 0 or 1 */
-	int store_timeout;	  /* milliseconds */
+	int redis_allow_eviction;			       /* 0 or 1 */
+	const char *db_host, *db_name, *db_user, *db_password; /* or NULL */
+	int db_port;					       /* 0: none */
+	int cache_ttl;					       /* seconds */
+	int store_timeout; /* milliseconds */
 	int max_counters;
 	int max_items;
 	int max_connections;	 /* of one worker */

@@ -1,7 +1,8 @@
 """What the end-to-end tests stand on: stores, a server, a strict client.
 
 The binary under test is $VISITD (default build/file/visitd), its store $STORE
-(default file). To test another store add a class like FileStore to STORES.
+(default file). To test another store add a class like FileStore to STORES. With
+CACHE=1 the PostgreSQL store gets a Redis as its cache.
 """
 
 import calendar
@@ -19,13 +20,16 @@ import subprocess
 import time
 from pathlib import Path
 
+import postgres_server
 import redis_server
 
 REPO = Path(__file__).resolve().parents[2]
 STORE = os.environ.get("STORE", "file")
 BINARY = Path(os.environ.get("VISITD", REPO / "build" / STORE / "visitd"))
 BINARY = BINARY.absolute()
+CACHE = os.environ.get("CACHE") == "1"
 MAX = 2**63 - 1
+HOLDS_NUL = STORE != "postgres"  # texts with U+0000
 
 SANITIZED = BINARY.exists() and b"__asan_init" in BINARY.read_bytes()
 # A sanitized binary gets more time before a test calls it hung.
@@ -101,6 +105,11 @@ class RedisStore:
     process share or on the one that is given."""
 
     name = "redis"
+    server_class = redis_server.RedisServer
+    peer, standard_port = "redis", 6379  # as messages name it
+    # Bytes of a request that adds to a total (and not the word in a script),
+    # and of any request but the greeting.
+    adds, asks = b"$6\r\nINCRBY", b"visit_counter"
 
     def __init__(self, root, server=None):
         self.root = Path(root)
@@ -120,6 +129,14 @@ class RedisStore:
         return {"DATA_DIR": str(self.root), "REDIS_HOST": self.server.path,
                 "REDIS_DB": self.database}
 
+    def at(self, host, port=None):
+        """The settings that replace those: another way to the same server."""
+        return {"REDIS_HOST": host, "REDIS_PORT": port}
+
+    def socket(self):
+        """The path of the server's socket."""
+        return self.server.path
+
     def call(self, *words):
         """A command, in this store's database."""
         with self.server.client() as client:
@@ -135,8 +152,80 @@ class RedisStore:
         """Set the home total behind the program's back."""
         self.call("SET", "visit_counter:homepage", number)
 
+    def add(self, number):
+        """Count visits behind the program's back."""
+        self.call("INCRBY", "visit_counter:homepage", number)
 
-STORES = {store.name: store for store in (FileStore, RedisStore)}
+
+class PostgresStore:
+    """STORE=postgres: a database of its own, on the server that the tests of
+    this process share or on the one that is given. `cache` is a RedisStore, or
+    True for one of its own."""
+
+    name = "postgres"
+    server_class = postgres_server.PostgresServer
+    peer, standard_port = "PostgreSQL", 5432
+    adds, asks = b"visitd_0", b"visitd_"  # names of statements
+
+    def __init__(self, root, server=None, database="postgres", cache=CACHE):
+        self.root = Path(root)
+        self.cache = RedisStore(root) if cache is True else cache
+        if server:
+            self.server, self.database = server, database
+        else:
+            self.server, self.database = postgres_server.shared_server()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def settings(self):
+        """The environment that points a server here."""
+        cache = self.cache.settings() if self.cache else {}
+        return {"DB_HOST": self.server.folder, "DB_PORT": self.server.port,
+                "DB_NAME": self.database, "DB_USER": postgres_server.USER,
+                **cache, "DATA_DIR": str(self.root)}
+
+    def at(self, host, port=None):
+        """The settings that replace those: another way to the same server."""
+        return {"DB_HOST": host, "DB_PORT": port}
+
+    def socket(self):
+        """The path of the server's socket."""
+        return f"{self.server.folder}/.s.PGSQL.{self.server.port}"
+
+    def call(self, query, *values):
+        """A query, in this store's database."""
+        return self.server.call(query, *values, database=self.database)
+
+    def total(self):
+        """The home total as the server has it; 0 if nothing was counted."""
+        if self.call("SELECT to_regclass('visit_counter')") == [(None,)]:
+            return 0
+        rows = self.call("SELECT visits FROM visit_counter"
+                         " WHERE name = 'homepage'")
+        return rows[0][0] if rows else 0
+
+    def set_total(self, number):
+        """Set the home total behind the program's back."""
+        self.call("CREATE TABLE IF NOT EXISTS visit_counter"
+                  " (name text PRIMARY KEY, visits int8 NOT NULL)")
+        self.call("INSERT INTO visit_counter VALUES ('homepage', %s)"
+                  " ON CONFLICT (name) DO UPDATE SET visits = %s",
+                  number, number)
+        if self.cache:
+            self.cache.call("DEL", "visit_counter:homepage")
+
+    def add(self, number):
+        """Count visits behind the program's back."""
+        self.call("UPDATE visit_counter SET visits = visits + %s"
+                  " WHERE name = 'homepage'", number)
+
+
+STORES = {store.name: store for store in (FileStore, RedisStore,
+                                          PostgresStore)}
 
 
 # The client
@@ -411,11 +500,11 @@ def check_sanitizers(text):
     assert not found, text[found.start():found.start() + 4000]
 
 
-def command(store, *args, within=20, stdin="", **settings):
+def command(store, *args, within=20, stdin="", program=BINARY, **settings):
     """Run `visitd args` on a store to its end, with this text as its input."""
     merged = {"TZ": "UTC", **store.settings(), **settings}
     done = subprocess.run(
-        [str(BINARY), *args], env=environment(merged), cwd=store.root,
+        [str(program), *args], env=environment(merged), cwd=store.root,
         input=stdin, capture_output=True, text=True,
         timeout=within * PATIENCE, check=False)
     check_sanitizers(done.stderr)
@@ -603,3 +692,26 @@ class Server:
         reply = self.get()
         assert reply.status == 200, reply
         return reply.number
+
+
+# Answers of a store that fails
+
+
+def refusal(server, target="/", method="GET", headers=(), body=b""):
+    """The error of a 503."""
+    headers = {"Accept": "application/json", **dict(headers)}
+    reply = server.request(method, target, headers, body)
+    assert reply.status == 503, reply
+    return reply.json["error"]
+
+
+def number(server):
+    """The number of a visit, or None with a 503."""
+    reply = server.get()
+    assert reply.status in (200, 503), reply
+    return reply.number if reply.status == 200 else None
+
+
+def recovered(server):
+    """Wait for a visit that counts, and give its number."""
+    return wait_for(lambda: number(server), what="recovery")
