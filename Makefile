@@ -134,7 +134,8 @@ lint:
 	clang-format --dry-run -Werror $(C_FILES)
 	cppcheck -q --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --error-exitcode=1 -D_GNU_SOURCE -DVERSION='""' \
-		-DLIBPQ_HAS_PIPELINING -I. -Ibuild/file main.c http.c http run site store util
+		-DLIBPQ_HAS_PIPELINING=1 \
+		-I. -Ibuild/file main.c http.c http run site store util
 	shellcheck $$(git grep -lE '^#!/bin/(ba)?sh' -- ':!*.py')
 	mandoc -T lint -W warning docs/visitd.8
 

@@ -426,8 +426,8 @@ def test_refreshes_that_were_missed(store, cache, proxy):
         assert cut.visit() == 2
         assert cache.call("GET", HOME) == "1"
         proxy.listen()
-        wait_for(lambda: cut.get("/visits/b") and proxy.connections)
-        assert cut.get("/visits").number == 2
+        wait_for(lambda: cut.get("/visits").number == 2 and
+                 cache.call("GET", HOME) == "2", what="the refresh")
         assert other.get("/visits").number == 2
         assert cut.visit() == 3
         assert cache.call("GET", HOME) == "3"
