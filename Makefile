@@ -165,7 +165,8 @@ test-store: all
 	@$(MAKE) -s --no-print-directory $(STRICT) unit \
 		UNIT_TESTS='$(STORE_UNITS)'
 	@$(MAKE) -s --no-print-directory $(STRICT) e2e \
-		E2E='$(STORE_E2E) $(STORE_E2E_$(STORE))'
+		E2E='$(STORE_E2E) $(STORE_E2E_$(STORE))' \
+		PYTEST_ARGS="-k 'not ten_thousand'"
 
 # The server of the store ends and comes back, again and again.
 restarts: all

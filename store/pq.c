@@ -36,7 +36,7 @@ static const char greeting[] =
 /* In one line: libpq's messages have several, and tabs. */
 static int fail_message(const struct pq *pq, const char *message)
 {
-	char line[512];
+	char line[512] = "";
 	size_t n = 0;
 	bool gap = false;
 
