@@ -141,7 +141,7 @@ static const redisReply *reply_to(size_t command, enum use use, int type)
 }
 
 struct keys {
-	char bytes[3][KEY_MAX];
+	char total_bytes[KEY_MAX], day_bytes[KEY_MAX], gone_bytes[KEY_MAX];
 	struct slice total, day, gone;
 };
 
@@ -156,10 +156,9 @@ static struct slice put_key(char *to, struct slice name, struct slice tail)
 
 static void make_keys(struct keys *keys, struct slice name)
 {
-	/* cppcheck-suppress uninitvar */
-	keys->total = put_key(keys->bytes[0], name, SLICE(""));
-	keys->day = put_key(keys->bytes[1], name, SLICE(":day"));
-	keys->gone = put_key(keys->bytes[2], name, SLICE(":gone"));
+	keys->total = put_key(keys->total_bytes, name, SLICE(""));
+	keys->day = put_key(keys->day_bytes, name, SLICE(":day"));
+	keys->gone = put_key(keys->gone_bytes, name, SLICE(":gone"));
 }
 
 /*

@@ -85,9 +85,8 @@ static void place(struct index_slot *slots, size_t cap, struct index_slot slot)
 	slots[at] = slot;
 }
 
-static int grow(struct index *index)
+static int grow(struct index *index, size_t cap)
 {
-	size_t cap = index->cap ? index->cap * 2 : FIRST_CAP;
 	struct index_slot *slots = calloc(cap, sizeof(*slots));
 
 	if (!slots)
@@ -101,9 +100,18 @@ static int grow(struct index *index)
 	return 0;
 }
 
+int index_reserve(struct index *index, size_t rows)
+{
+	size_t cap = index->cap ? index->cap : FIRST_CAP;
+
+	while (rows * 3 >= cap * 2)
+		cap *= 2;
+	return cap > index->cap ? grow(index, cap) : 0;
+}
+
 int index_add(struct index *index, uint32_t hash, size_t row)
 {
-	if (index->len * 3 >= index->cap * 2 && grow(index) < 0)
+	if (index_reserve(index, index->len + 1) < 0)
 		return -1;
 	place(index->slots, index->cap,
 	      (struct index_slot){hash, (uint32_t)row + 1});

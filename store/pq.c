@@ -38,17 +38,18 @@ static int fail_message(const struct pq *pq, const char *message)
 {
 	char line[512] = "";
 	size_t n = 0;
+	bool gap = false;
 
-	for (; *message && n < sizeof(line) - 1; message++) {
-		bool is_blank = (unsigned char)*message <= ' ';
-
-		if (!is_blank)
-			line[n++] = *message;
-		else if (n > 0 && line[n - 1] != ' ')
+	for (; *message && n < sizeof(line) - 2; message++) {
+		if ((unsigned char)*message <= ' ') {
+			gap = n > 0;
+			continue;
+		}
+		if (gap)
 			line[n++] = ' ';
+		gap = false;
+		line[n++] = *message;
 	}
-	if (n > 0 && line[n - 1] == ' ')
-		n--;
 	line[n] = '\0';
 	return fail("%s: %s", pq->peer.name, line);
 }

@@ -20,7 +20,8 @@ enum {
 	ANEW_SHARE = 20,    /* and so many times what the first has taken */
 	GARBAGE_MS = 10000, /* after which it is read again all the same */
 	TICK_SECONDS = 1,   /* more than any tick of a file system's clock */
-	COMPACT_MIN = 1024, /* rows of a table that is compacted by itself */
+	RESERVE_MAX = 1 << 20, /* rows that room is made for at once */
+	COMPACT_MIN = 1024,    /* rows of a table that is compacted by itself */
 	/* Beside the statuses: */
 	ODD = -1, /* rows are not as this program writes them */
 };
@@ -38,6 +39,11 @@ static int fail_read(const struct table *t)
 static int fail_write(const struct table *t)
 {
 	return fail("cannot write %s:", t->file.path);
+}
+
+static int fail_memory(const struct table *t)
+{
+	return fail("%s has more rows than there is memory for:", t->file.path);
 }
 
 static int fail_edited(const struct table *t)
@@ -106,8 +112,7 @@ static int know_row(struct table *t, const char *row)
 	if (status != 404)
 		return status == 0 ? ODD : status;
 	if (index_add(&t->index, index_hash(name), t->rows) < 0)
-		return fail("%s has more rows than there is memory for:",
-			    t->file.path);
+		return fail_memory(t);
 	t->rows++;
 	t->dropped += row_total(row) == ROW_DROPPED;
 	return 0;
@@ -119,6 +124,10 @@ static int know_rows(struct table *t, size_t rows)
 {
 	static char chunk[CHUNK_ROWS * ROW_SIZE];
 
+	/* A table of 100,000 would else be put in its place eight times. */
+	if (index_reserve(&t->index, rows < RESERVE_MAX ? rows : RESERVE_MAX) <
+	    0)
+		return fail_memory(t);
 	while (t->rows < rows) {
 		size_t n = rows - t->rows < CHUNK_ROWS ? rows - t->rows
 						       : CHUNK_ROWS;
@@ -560,8 +569,7 @@ int table_append(struct table *t, const char *row, size_t max)
 	}
 	if (index_add(&t->index, index_hash(row_name(row)), t->rows) < 0) {
 		undo(t, t->rows, NULL);
-		return fail("%s has more rows than there is memory for:",
-			    t->file.path);
+		return fail_memory(t);
 	}
 	t->rows++;
 	return 0;
