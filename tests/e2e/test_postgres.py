@@ -27,6 +27,13 @@ OWN_ITEMS = ("CREATE TABLE items (id SERIAL PRIMARY KEY, name TEXT NOT NULL,"
 INT4 = 2**31 - 1
 
 
+@pytest.fixture(name="store")
+def store_without_cache(scratch):
+    """What these tests change behind the program's back is seen at once."""
+    with PostgresStore(scratch, cache=None) as made:
+        yield made
+
+
 @pytest.fixture(name="role")
 def own_role(store):
     """One that may log in, and nothing else."""
