@@ -20,8 +20,8 @@ def program(kind):
 
 # In a run for one store alone there may be no other programs yet; make test
 # builds all of them before it comes to the second store.
-PAIRS = list(itertools.product(
-    [kind for kind in STORES if program(kind).exists()], repeat=2))
+KINDS = [kind for kind in STORES if program(kind).exists()]
+PAIRS = list(itertools.product(KINDS, repeat=2))
 
 
 def command(store, *args, stdin="", **settings):
@@ -65,7 +65,7 @@ def test_every_counter_moves(stores, one, two):
 def test_a_round_through_all_of_them(stores):
     """It ends where it began."""
     first = text = all_that_a_name_may_be(stores)
-    for kind in [*STORES, *STORES]:
+    for kind in [*KINDS, *KINDS]:
         with stores(kind) as store:
             command(store, "import", stdin=text)
             text = command(store, "export")
