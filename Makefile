@@ -20,7 +20,8 @@ STORE_LIBS_redis := -lhiredis
 STORE_SRC_postgres := store/postgres.c store/cache.c store/failure.c \
 	store/index.c store/item.c store/name.c store/net.c store/pipeline.c \
 	store/pq.c store/resolver.c store/resp.c
-STORE_CFLAGS_postgres = -I$(shell pg_config --includedir)
+# Where there is no pg_config the headers are where the compiler looks.
+STORE_CFLAGS_postgres = $(addprefix -I,$(shell pg_config --includedir 2>/dev/null))
 STORE_LIBS_postgres := -lpq -lhiredis
 STORE_SRC := $(STORE_SRC_$(STORE))
 STORE_LIBS := $(STORE_LIBS_$(STORE))
@@ -38,7 +39,7 @@ VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
 	-MMD -MP -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
 
-.PHONY: all run help install clean check test lint unit e2e sanitize crash \
+.PHONY: all run deps help install clean check test lint unit e2e sanitize crash \
 	sabotage setup bench bench-quick
 .DELETE_ON_ERROR:
 
@@ -68,6 +69,7 @@ run: all
 help:
 	@echo "make              build/$(STORE)/visitd, with cc and libc alone"
 	@echo "make run          serve on 127.0.0.1:8080, count in data/visits"
+	@echo "make deps         install what a build needs (apt-get or apk)"
 	@echo "make install      under DESTDIR and PREFIX ($(PREFIX))"
 	@echo "make setup        install what the tests need (Debian packages)"
 	@echo "make check        the fast loop: lint, unit tests, quick e2e"
@@ -94,10 +96,36 @@ PYTEST = VISITD=$(OUT)/visitd $(PYTHON) -B -m pytest -q -p no:cacheprovider \
 	-c tests/e2e/pytest.ini --rootdir=tests/e2e tests/e2e
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
-include tests/unit/unit.mk tests/fuzz/fuzz.mk
+# An image is built without the tests.
+include $(wildcard tests/unit/unit.mk tests/fuzz/fuzz.mk)
 
 setup:
 	tests/setup
+
+# What a build needs, on Debian and Alpine: nothing where it is there already.
+DEPS_HEADERS_file := stdio.h
+DEPS_HEADERS_redis := stdio.h hiredis/hiredis.h
+DEPS_HEADERS_postgres := stdio.h hiredis/hiredis.h libpq-fe.h
+DEPS_apt_redis := libhiredis-dev
+DEPS_apt_postgres := libhiredis-dev libpq-dev
+DEPS_apk_redis := hiredis-dev
+DEPS_apk_postgres := hiredis-dev libpq-dev
+DEPS_SUDO = $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+
+deps:
+	@if printf '#include <%s>\n' $(DEPS_HEADERS_$(STORE)) | \
+		$(CC) $(STORE_CFLAGS_$(STORE)) -E - >/dev/null 2>&1; then \
+		exit 0; \
+	elif command -v apk >/dev/null; then \
+		set -x; $(DEPS_SUDO) apk add --no-cache gcc musl-dev $(DEPS_apk_$(STORE)); \
+	elif command -v apt-get >/dev/null; then \
+		set -x; $(DEPS_SUDO) apt-get -q update && \
+		$(DEPS_SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+			--no-install-recommends gcc libc6-dev $(DEPS_apt_$(STORE)); \
+	else \
+		echo "make deps: neither apk nor apt-get here; STORE=$(STORE) needs" \
+			"a C compiler and $(DEPS_HEADERS_$(STORE))" >&2; exit 111; \
+	fi
 
 e2e: all
 	$(PYTEST) -n $(JOBS) $(PYTEST_ARGS)
