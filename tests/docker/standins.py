@@ -8,6 +8,7 @@ An image that the engine has already under such a name is the real one, and is
 used as it is; only what carries the label below is ever replaced or removed.
 """
 
+import concurrent.futures
 import functools
 import http.server
 import io
@@ -36,8 +37,9 @@ Compose v2, buildx and several platforms: command lines only, by a recording
 
 def run(*words, **options):
     """A command that must succeed; its output."""
-    return subprocess.run(words, check=True, capture_output=True,
-                          **options).stdout
+    done = subprocess.run(words, capture_output=True, check=False, **options)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout
 
 
 # What is installed here
@@ -310,6 +312,8 @@ if [ "${1#-}" != "$1" ] || [ "${1%.conf}" != "$1" ]; then
 	set -- redis-server "$@"
 fi
 umask 0077
+# The official image is built with another default.
+[ "$1" != redis-server ] || set -- "$@" --protected-mode no
 exec "$@"
 """
 
@@ -322,7 +326,7 @@ def redis():
     root.text("usr/local/bin/docker-entrypoint.sh", REDIS_ENTRYPOINT, 0o755)
     return root, ["VOLUME /data", "WORKDIR /data", "EXPOSE 6379",
                   'ENTRYPOINT ["docker-entrypoint.sh"]',
-                  'CMD ["redis-server", "--protected-mode", "no"]']
+                  'CMD ["redis-server"]']
 
 
 POSTGRES_ENTRYPOINT = """\
@@ -461,24 +465,26 @@ class StandIns:
                          daemon=True).start()
 
     def __enter__(self):
-        for tag, maker in tags().items():
+        wanted = tags()
+        for tag in wanted:
             label = inspect(tag, '{{index .Config.Labels "%s"}}' % LABEL)
             if label is not None and label != "yes":
                 self.real.append(tag)
-            else:
-                self.make(tag, maker)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(lambda tag: self.make(tag, wanted[tag]),
+                          [tag for tag in wanted if tag not in self.real]))
         return self
 
     def make(self, tag, maker):
         """Import one image."""
         root, changes = (maker(self.repository) if maker is alpine
                          else maker())
-        words = ["docker", "import"]
-        for change in [f"LABEL {LABEL}=yes",
-                       "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin"
-                       ":/usr/bin:/sbin:/bin", *changes]:
-            words += ["-c", change]
-        run(*words, "-", tag, input=root.bytes())
+        files = run("docker", "import", "-", input=root.bytes())
+        lines = [f"FROM {files.decode().strip()}", f"LABEL {LABEL}=yes",
+                 "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
+                 ":/sbin:/bin", *changes]
+        run("docker", "build", "-q", "-t", tag, "-",
+            input="\n".join(lines).encode())
         self.made.append(tag)
 
     def __exit__(self, *exception):
