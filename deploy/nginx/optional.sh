@@ -29,6 +29,7 @@ case $rate in
 esac
 
 mkdir -p "$out"
+echo "server app:5000 max_fails=1 fail_timeout=10s;" >"$out/upstream.conf"
 : >"$out/admin.conf"
 : >"$out/server.conf"
 echo "map \$request_method \$visitd_authorization {

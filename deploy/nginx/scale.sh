@@ -3,8 +3,10 @@
 #
 #	deploy/nginx/scale.sh 3
 #
-# A new replica gets its first visit once it can count; one that goes answers
-# what it has, refuses what is new, which nginx then sends to another.
+# A new replica gets its first visit once it can count. One that goes is left
+# out by nginx before it stops, so that no visitor meets its end.
+#
+# NGINX="nginx nginx2" names the services that are nginx, if there are more.
 set -eu
 
 case ${1-} in
@@ -13,7 +15,7 @@ case ${1-} in
 	exit 100
 	;;
 esac
-replicas=$1
+wanted=$1
 cd "$(dirname "$0")"
 
 if docker compose version >/dev/null 2>&1; then
@@ -22,22 +24,57 @@ else
 	compose() { docker-compose "$@"; }
 fi
 
-compose up -d --no-recreate --no-build --scale app="$replicas" app
+# The replicas by age: what `up --scale` takes away are the last ones.
+replicas() {
+	for id in $(compose ps -q app); do
+		docker inspect -f '{{index .Config.Labels
+			"com.docker.compose.container-number"}} {{.Id}}' "$id"
+	done | sort -n | sed 's/.* //'
+}
 
-patience=60
-for replica in $(compose ps -q app); do
-	until docker exec "$replica" /usr/local/bin/visitd health >/dev/null 2>&1; do
+# The lines on standard input are the servers of the upstream. Old workers end
+# when they have answered; those with event streams are not waited for long.
+tell_nginx() {
+	servers=$(cat)
+	# shellcheck disable=SC2086
+	for id in $(compose ps -q ${NGINX:-nginx}); do
+		echo "$servers" | docker exec -i "$id" sh -c '
+			workers=$(ps | sed -n "s/^ *\([0-9]*\).*[n]ginx: worker.*/\1/p")
+			cat >/tmp/visitd/upstream.conf
+			nginx -s reload || exit 1
+			for tenth in $(seq 100); do
+				alive=
+				for worker in $workers; do
+					! kill -0 "$worker" 2>/dev/null || alive=$worker
+				done
+				[ -n "$alive" ] || break
+				sleep 0.1
+			done'
+	done
+}
+
+wait_healthy() {
+	patience=60
+	until docker exec "$1" /usr/local/bin/visitd health >/dev/null 2>&1; do
 		patience=$((patience - 1))
 		if [ "$patience" -eq 0 ]; then
-			echo "scale.sh: $replica is not healthy: docker logs $replica" >&2
+			echo "scale.sh: $1 is not healthy: docker logs $1" >&2
 			exit 1
 		fi
 		sleep 1
 	done
-done
+}
 
-# nginx asks for the addresses of app when it reads its configuration.
-for nginx in $(compose ps -q nginx); do
-	docker exec "$nginx" nginx -s reload
+if [ "$(replicas | wc -l)" -gt "$wanted" ]; then
+	for id in $(replicas | head -n "$wanted"); do
+		docker inspect -f '{{range .NetworkSettings.Networks
+			}}server {{.IPAddress}}:5000 max_fails=1 fail_timeout=10s;{{end}}' "$id"
+	done | tell_nginx
+fi
+
+compose up -d --no-recreate --no-build --scale app="$wanted" app
+for id in $(replicas); do
+	wait_healthy "$id"
 done
-echo "scale.sh: app runs $replicas times, and nginx knows"
+echo "server app:5000 max_fails=1 fail_timeout=10s;" | tell_nginx
+echo "scale.sh: app runs $wanted times, and nginx knows"
