@@ -8,13 +8,20 @@
 # the newest of a release, so that the release is the pin.
 ARG ALPINE=3.22
 
-FROM alpine:${ALPINE} AS build
+FROM alpine:${ALPINE} AS tools
 # hadolint ignore=DL3018
 RUN apk add --no-cache make
 WORKDIR /src
 COPY Makefile VERSION ./
 ARG STORE=file
 RUN make deps STORE="$STORE"
+
+# For deploy/dev.yml, which mounts the source.
+FROM tools AS dev
+RUN mkdir /data && chown 1000:1000 /data
+
+FROM tools AS build
+ARG STORE=file
 COPY . .
 # The file store needs no library but libc: it is linked into the program.
 RUN if [ "$STORE" = file ]; then static=-static; fi; \
@@ -36,6 +43,7 @@ RUN case $STORE in \
 
 # Only the file store runs here: there is no library.
 FROM scratch AS scratch
+LABEL org.opencontainers.image.title="visitd"
 COPY --from=system /etc/passwd /etc/group /etc/
 COPY --from=system /usr/share/zoneinfo /usr/share/zoneinfo
 COPY --from=system --chown=1000:1000 /data /data
