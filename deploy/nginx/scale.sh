@@ -24,9 +24,11 @@ else
 	compose() { docker-compose "$@"; }
 fi
 
-# The replicas by age: what `up --scale` takes away are the last ones.
-replicas() {
-	for id in $(compose ps -q app); do
+# The running containers of a service, by age: what `up --scale` takes away are
+# the last ones.
+containers() {
+	for id in $(docker ps -q --filter "label=com.docker.compose.project=$project" \
+		--filter "label=com.docker.compose.service=$1"); do
 		docker inspect -f '{{index .Config.Labels
 			"com.docker.compose.container-number"}} {{.Id}}' "$id"
 	done | sort -n | sed 's/.* //'
@@ -36,20 +38,21 @@ replicas() {
 # when they have answered; those with event streams are not waited for long.
 tell_nginx() {
 	servers=$(cat)
-	# shellcheck disable=SC2086
-	for id in $(compose ps -q ${NGINX:-nginx}); do
-		echo "$servers" | docker exec -i "$id" sh -c '
-			workers=$(ps | sed -n "s/^ *\([0-9]*\).*[n]ginx: worker.*/\1/p")
-			cat >/tmp/visitd/upstream.conf
-			nginx -s reload || exit 1
-			for tenth in $(seq 100); do
-				alive=
-				for worker in $workers; do
-					! kill -0 "$worker" 2>/dev/null || alive=$worker
-				done
-				[ -n "$alive" ] || break
-				sleep 0.1
-			done'
+	for service in ${NGINX:-nginx}; do
+		for id in $(containers "$service"); do
+			echo "$servers" | docker exec -i "$id" sh -c '
+				workers=$(ps | sed -n "s/^ *\([0-9]*\).*[n]ginx: worker.*/\1/p")
+				cat >/tmp/visitd/upstream.conf
+				nginx -s reload || exit 1
+				for tenth in $(seq 100); do
+					alive=
+					for worker in $workers; do
+						! kill -0 "$worker" 2>/dev/null || alive=$worker
+					done
+					[ -n "$alive" ] || break
+					sleep 0.1
+				done'
+		done
 	done
 }
 
@@ -65,15 +68,23 @@ wait_healthy() {
 	done
 }
 
-if [ "$(replicas | wc -l)" -gt "$wanted" ]; then
-	for id in $(replicas | head -n "$wanted"); do
+first=$(compose ps -q app | head -n 1)
+if [ -z "$first" ]; then
+	echo "scale.sh: nothing runs here: docker compose up -d --build" >&2
+	exit 1
+fi
+project=$(docker inspect -f '{{index .Config.Labels
+	"com.docker.compose.project"}}' "$first")
+replicas=$(containers app)
+if [ "$(echo "$replicas" | wc -l)" -gt "$wanted" ]; then
+	for id in $(echo "$replicas" | head -n "$wanted"); do
 		docker inspect -f '{{range .NetworkSettings.Networks
 			}}server {{.IPAddress}}:5000 max_fails=1 fail_timeout=10s;{{end}}' "$id"
 	done | tell_nginx
 fi
 
 compose up -d --no-recreate --no-build --scale app="$wanted" app
-for id in $(replicas); do
+for id in $(containers app); do
 	wait_healthy "$id"
 done
 echo "server app:5000 max_fails=1 fail_timeout=10s;" | tell_nginx

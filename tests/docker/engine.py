@@ -11,12 +11,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 PROJECT = os.environ.get("PROJECT", "visitd-test")
-PROJECTS = os.environ.get("TRANSCRIPTS")  # a folder, for those who look
+TRANSCRIPTS = os.environ.get("TRANSCRIPTS")  # a folder, for those who look
 
 
 def wait_for(condition, within=40, what="a condition"):
@@ -63,6 +64,49 @@ def request(port, method="GET", path="/", body=None, headers=(), within=10,
         connection.request(method, path, body, dict(headers))
         reply = connection.getresponse()
         return reply.status, reply.headers, reply.read().decode()
+
+
+class Visitors:
+    """Visitors who come and go, on connections of their own, a hundred or so
+    a second: enough to meet a gap, and not all that this machine can do."""
+
+    def __init__(self, port, people=3):
+        self.port = port
+        self.numbers = []
+        self.failures = []
+        self.gone = threading.Event()
+        self.threads = [threading.Thread(target=self.visit)
+                        for _ in range(people)]
+
+    def visit(self):
+        while not self.gone.wait(0.02):
+            try:
+                status, _, text = request(self.port, within=30)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                continue
+            if status == 200:
+                self.numbers.append(int(text.rsplit(" ", 1)[1]))
+            else:
+                self.failures.append(status)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        wait_for(lambda: len(self.numbers) > 20, what="visitors")
+        return self
+
+    def __exit__(self, *exception):
+        self.leave()
+
+    def leave(self):
+        self.gone.set()
+        for thread in self.threads:
+            thread.join()
+
+    def __repr__(self):
+        return (f"{len(self.numbers)} answered, {len(self.failures)} failed"
+                f" {self.failures[:10]}")
 
 
 class Stack:
@@ -124,10 +168,10 @@ class Stack:
         return done
 
     def note(self, command, output):
-        if PROJECTS:
+        if TRANSCRIPTS:
             shown = (command if isinstance(command, str)
                      else " ".join(command))
-            with open(Path(PROJECTS) / f"{self.name}.txt", "a",
+            with open(Path(TRANSCRIPTS) / f"{self.name}.txt", "a",
                       encoding="utf-8") as file:
                 file.write(f"$ {shown}\n{output}\n")
 
