@@ -40,7 +40,7 @@ VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
 	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
 
 .PHONY: all run deps help install clean check test lint unit e2e sanitize crash \
-	sabotage setup bench bench-quick
+	sabotage setup docker-test image bench bench-quick
 .DELETE_ON_ERROR:
 
 all: $(OUT)/visitd
@@ -74,6 +74,8 @@ help:
 	@echo "make setup        install what the tests need (Debian packages)"
 	@echo "make check        the fast loop: lint, unit tests, quick e2e"
 	@echo "make test         everything"
+	@echo "make docker-test  the stacks, on a Docker engine"
+	@echo "make image        visitd:latest, or visitd:\$$STORE"
 	@echo "make crash        kill -9 under load, ROUNDS=20"
 	@echo "make sabotage     break the code, see the tests fail"
 	@echo "make bench        measure (bench-quick: its first three rows)"
@@ -169,6 +171,16 @@ test: setup
 	@$(MAKE) -s --no-print-directory fuzz-seeds
 	@echo "-- sabotage"
 	@$(MAKE) -s --no-print-directory sabotage
+	@echo "-- docker"
+	@$(MAKE) -s --no-print-directory docker-test
+
+# On a Docker engine, if one answers; with CI=true it is started.
+docker-test:
+	tests/docker/run
+
+image:
+	docker build --build-arg STORE=$(STORE) -t visitd:$(if \
+		$(filter file,$(STORE)),latest,$(STORE)) .
 
 crash: all
 	VISITD=$(OUT)/visitd $(PYTHON) -B tests/crash/run --rounds $(ROUNDS)

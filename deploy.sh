@@ -165,7 +165,7 @@ if [ -n "$several" ]; then
 elif [ -n "$buildx" ]; then
 	run "$advice" docker buildx build "$@" --load .
 else
-	run "$advice" docker build "$@" .
+	run "$advice" docker build --force-rm "$@" .
 fi
 if [ -n "$push" ] && [ -z "$several" ]; then
 	step "pushing"

@@ -1,11 +1,10 @@
 """Stand-ins for the images of the Docker Hub, made of Debian's packages.
 
-Where no registry can be reached, these take the names that the Dockerfile and
-the compose files use. They are tar files of what the packages have installed
-here: a program, what it is linked with, busybox for the rest.
-
-An image that the engine has already under such a name is the real one, and is
-used as it is; only what carries the label below is ever replaced or removed.
+An image that the engine has already, or that a registry gives, is the real one
+and is used as it is. Where no registry can be reached, stand-ins take the names
+that the Dockerfile and the compose files use: tar files of what the packages
+have installed here, a program, what it is linked with, busybox for the rest.
+Only what carries the label below is ever replaced or removed.
 """
 
 import concurrent.futures
@@ -139,6 +138,27 @@ class Rootfs:
         return self.out.getvalue()
 
 
+def newest(pattern):
+    """The installed package with that pattern of a name, the last of them."""
+    listed = run("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n",
+                 pattern, text=True).splitlines()
+    names = [line.split()[0] for line in listed if line.endswith(" installed")]
+    assert names, f"no package {pattern} is installed: tests/setup docker"
+    return max(names, key=lambda name: [
+        int(number) for number in re.findall(r"\d+", name)])
+
+
+def present(name):
+    """That package, if it is installed: newer releases split some."""
+    done = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status}",
+                           name], capture_output=True, text=True, check=False)
+    return [name] if done.stdout == "installed" else []
+
+
+def gcc_version():
+    return run("gcc", "-dumpversion", text=True).split(".")[0].strip()
+
+
 # Images
 
 
@@ -203,21 +223,27 @@ done
 CC = """\
 #!/bin/sh
 if [ -e /usr/include/stdio.h ]; then
-	exec x86_64-linux-gnu-gcc-12 "$@"
+	exec x86_64-linux-gnu-gcc-%s "$@"
 fi
-REALGCC=x86_64-linux-gnu-gcc-12 exec musl-gcc "$@"
+REALGCC=x86_64-linux-gnu-gcc-%s exec musl-gcc "$@"
 """
 
 
 def gcc_files():
     """Debian's compiler and linker, without C++, sanitizers and the rest."""
-    files = package("gcc-12", "cpp-12", "libgcc-12-dev",
-                    "binutils-x86-64-linux-gnu", "binutils")
+    version = gcc_version()
+    files = package(*(name for pattern in (
+        f"gcc-{version}", f"cpp-{version}", f"gcc-{version}-x86-64-linux-gnu",
+        f"cpp-{version}-x86-64-linux-gnu", f"libgcc-{version}-dev",
+        "binutils-x86-64-linux-gnu", "binutils") for name in present(pattern)))
     files = {path for path in files if not re.search(
         r"asan|tsan|ubsan|lsan|itm|gprof|dwp|gold|lto1|lto-wrapper|lto-dump"
         r"|plugin|elfedit|readelf|objdump|gcov", path)}
     return files | programs(*elf_files(files)) | {
-        "/usr/lib/gcc/x86_64-linux-gnu/12/liblto_plugin.so"}
+        path for path in (
+            f"/usr/lib/gcc/x86_64-linux-gnu/{version}/liblto_plugin.so",
+            f"/usr/libexec/gcc/x86_64-linux-gnu/{version}/liblto_plugin.so")
+        if os.path.exists(path)}
 
 
 def apk_make(root):
@@ -226,7 +252,7 @@ def apk_make(root):
 
 def apk_gcc(root):
     root.copy(gcc_files())
-    root.text("usr/bin/cc", CC, 0o755)
+    root.text("usr/bin/cc", CC % (gcc_version(), gcc_version()), 0o755)
 
 
 def apk_musl_dev(root):
@@ -241,11 +267,11 @@ def glibc_dev():
 
 
 def apk_hiredis(root):
-    root.copy(programs(*elf_files(package("libhiredis0.14"))))
+    root.copy(programs(*elf_files(package(newest("libhiredis[0-9]*")))))
 
 
 def apk_hiredis_dev(root):
-    files = package("libhiredis-dev", "libhiredis0.14")
+    files = package("libhiredis-dev", newest("libhiredis[0-9]*"))
     root.copy(files | programs(*elf_files(files)) | glibc_dev())
 
 
@@ -373,14 +399,17 @@ exec "$@"
 
 def postgres():
     root = base("postgres:x:70:70::/var/lib/postgresql:/bin/sh\n")
-    files = {path for path in package("postgresql-15", "postgresql-client-15")
+    version = newest("postgresql-[0-9]*").rsplit("-", 1)[1]
+    files = {path for path in package(f"postgresql-{version}",
+                                      f"postgresql-client-{version}")
              if not re.search(r"bitcode|llvmjit|/extension/|/pgxs/", path)
              or re.search(r"plpgsql", path)}
     files |= {path for path in package("tzdata") if "/right/" not in path}
     root.copy(files | programs(*elf_files(files)))
     for name in ("postgres", "initdb", "pg_ctl", "psql", "pg_isready",
                  "pg_dump", "createdb"):
-        root.link("usr/local/bin/" + name, "/usr/lib/postgresql/15/bin/" + name)
+        root.link("usr/local/bin/" + name,
+                  f"/usr/lib/postgresql/{version}/bin/{name}")
     root.folder("var/lib")
     root.folder("var/lib/postgresql", 0o1777, 70, 70)
     root.folder("var/lib/postgresql/data", 0o1777, 70, 70)
@@ -451,8 +480,21 @@ def gateway():
     return config.get("Gateway") or str(next(subnet.hosts()))
 
 
+def pull(tags):
+    """Whether a registry can be reached, and gave all of these."""
+    def pulled(tag, within):
+        try:
+            return subprocess.run(["docker", "pull", "-q", tag],
+                                  capture_output=True, timeout=within,
+                                  check=False).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+    return pulled(tags[0], 30) and all(pulled(tag, 300) for tag in tags[1:])
+
+
 class StandIns:
-    """The images, for as long as the context lasts."""
+    """The images, for as long as the context lasts: those of this engine, or
+    of a registry, or stand-ins."""
 
     def __init__(self):
         self.made = []
@@ -470,9 +512,12 @@ class StandIns:
             label = inspect(tag, '{{index .Config.Labels "%s"}}' % LABEL)
             if label is not None and label != "yes":
                 self.real.append(tag)
+        lacking = [tag for tag in wanted if tag not in self.real]
+        if lacking and pull(lacking):
+            self.real += lacking
+            lacking = []
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            list(pool.map(lambda tag: self.make(tag, wanted[tag]),
-                          [tag for tag in wanted if tag not in self.real]))
+            list(pool.map(lambda tag: self.make(tag, wanted[tag]), lacking))
         return self
 
     def make(self, tag, maker):

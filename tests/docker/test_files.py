@@ -285,7 +285,7 @@ def test_deploy_without_buildx_and_compose_2(deploy):
     assert done.returncode == 0, done.stderr
     words = build_words().format("--platform linux/amd64 ")
     assert commands[4:6] == [
-        f"docker build {words} .",
+        f"docker build --force-rm {words} .",
         "docker-compose -f docker-compose.yml up -d --build"]
 
 
