@@ -13,6 +13,7 @@ FROM alpine:${ALPINE} AS tools
 RUN apk add --no-cache make
 WORKDIR /src
 COPY Makefile VERSION ./
+COPY store/deps store/
 ARG STORE=file
 RUN make deps STORE="$STORE"
 

@@ -1,4 +1,6 @@
 # make [STORE=file]          build/$(STORE)/visitd, with cc, make and libc alone
+# make STORE=redis           the same with libhiredis, for counters in a Redis
+# make STORE=postgres        with libpq and libhiredis; make deps STORE=... installs
 # make run                   serves on 127.0.0.1:8080, counts in data/visits
 # make check test lint bench see below; make help lists them
 
@@ -14,15 +16,18 @@ VERSION := $(shell cat VERSION)
 STORE_SRC_file := store/file.c store/counters.c store/disk.c store/failure.c \
 	store/history.c store/index.c store/item.c store/items.c store/lines.c \
 	store/name.c store/row.c store/table.c
-STORE_SRC_redis := store/redis.c store/failure.c store/item.c store/name.c \
-	store/net.c store/pipeline.c store/resolver.c store/resp.c
+STORE_SRC_redis := $(wildcard store/redis*.c) store/failure.c store/item.c \
+	store/name.c store/net.c store/pipeline.c store/resolver.c store/resp.c
 STORE_LIBS_redis := -lhiredis
+STORE_HEADERS_redis := hiredis/hiredis.h
 STORE_SRC_postgres := store/postgres.c store/cache.c store/failure.c \
 	store/index.c store/item.c store/name.c store/net.c store/pipeline.c \
 	store/pq.c store/resolver.c store/resp.c
-# Where there is no pg_config the headers are where the compiler looks.
-STORE_CFLAGS_postgres = $(addprefix -I,$(shell pg_config --includedir 2>/dev/null))
 STORE_LIBS_postgres := -lpq -lhiredis
+STORE_HEADERS_postgres := libpq-fe.h hiredis/hiredis.h
+ifeq ($(STORE),postgres)
+STORE_CFLAGS := $(addprefix -I,$(shell pg_config --includedir 2>/dev/null))
+endif
 STORE_SRC := $(STORE_SRC_$(STORE))
 STORE_LIBS := $(STORE_LIBS_$(STORE))
 ifeq ($(STORE_SRC),)
@@ -39,8 +44,9 @@ VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
 	-MMD -MP -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
 
-.PHONY: all run deps help install clean check test lint unit e2e sanitize crash \
-	sabotage setup docker-test image bench bench-quick
+.PHONY: all run help install clean check test lint unit e2e sanitize crash \
+	crash-table sabotage setup bench bench-quick deps headers test-stores \
+	restarts docker-test image
 .DELETE_ON_ERROR:
 
 all: $(OUT)/visitd
@@ -50,7 +56,20 @@ $(OUT)/visitd: $(OBJ)
 
 $(OUT)/%.o: %.c VERSION Makefile
 	@mkdir -p $(@D)
-	$(CC) $(VISITD_CFLAGS) $(STORE_CFLAGS_$(STORE)) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(CC) $(VISITD_CFLAGS) $(STORE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# Where a header is missing, which packages have it.
+$(OBJ): | headers
+headers:
+	@for header in $(STORE_HEADERS_$(STORE)); do \
+		echo "#include <$$header>" | \
+		$(CC) $(STORE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -E -x c - \
+			>/dev/null 2>&1 || \
+		{ store/deps missing $(STORE) "$$header" >&2; exit 1; }; \
+	done
+
+deps:
+	store/deps install $(STORE)
 
 # A file as the bytes of a char array.
 $(OUT)/%.inc: %
@@ -69,13 +88,14 @@ run: all
 help:
 	@echo "make              build/$(STORE)/visitd, with cc and libc alone"
 	@echo "make run          serve on 127.0.0.1:8080, count in data/visits"
-	@echo "make deps         install what a build needs (apt-get or apk)"
+	@echo "make deps         install what make STORE=$(STORE) needs (apt-get or apk)"
 	@echo "make install      under DESTDIR and PREFIX ($(PREFIX))"
 	@echo "make setup        install what the tests need (Debian packages)"
 	@echo "make check        the fast loop: lint, unit tests, quick e2e"
 	@echo "make test         everything"
 	@echo "make docker-test  the stacks, on a Docker engine"
 	@echo "make image        visitd:latest, or visitd:\$$STORE"
+	@echo "make restarts     STORE=redis or postgres: its server under load, RESTARTS=100"
 	@echo "make crash        kill -9 under load, ROUNDS=20"
 	@echo "make sabotage     break the code, see the tests fail"
 	@echo "make bench        measure (bench-quick: its first three rows)"
@@ -95,7 +115,7 @@ STRICT := WERROR=-Werror
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 PYTEST = VISITD=$(OUT)/visitd $(PYTHON) -B -m pytest -q -p no:cacheprovider \
-	-c tests/e2e/pytest.ini --rootdir=tests/e2e tests/e2e
+	-c tests/e2e/pytest.ini --rootdir=tests/e2e $(E2E:%=tests/e2e/%)
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
 # An image is built without the tests.
@@ -104,30 +124,8 @@ include $(wildcard tests/unit/unit.mk tests/fuzz/fuzz.mk)
 setup:
 	tests/setup
 
-# What a build needs, on Debian and Alpine: nothing where it is there already.
-DEPS_HEADERS_file := stdio.h
-DEPS_HEADERS_redis := stdio.h hiredis/hiredis.h
-DEPS_HEADERS_postgres := stdio.h hiredis/hiredis.h libpq-fe.h
-DEPS_apt_redis := libhiredis-dev
-DEPS_apt_postgres := libhiredis-dev libpq-dev
-DEPS_apk_redis := hiredis-dev
-DEPS_apk_postgres := hiredis-dev libpq-dev
-DEPS_SUDO = $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
-
-deps:
-	@if printf '#include <%s>\n' $(DEPS_HEADERS_$(STORE)) | \
-		$(CC) $(STORE_CFLAGS_$(STORE)) -E - >/dev/null 2>&1; then \
-		exit 0; \
-	elif command -v apk >/dev/null; then \
-		set -x; $(DEPS_SUDO) apk add --no-cache gcc musl-dev $(DEPS_apk_$(STORE)); \
-	elif command -v apt-get >/dev/null; then \
-		set -x; $(DEPS_SUDO) apt-get -q update && \
-		$(DEPS_SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
-			--no-install-recommends gcc libc6-dev $(DEPS_apt_$(STORE)); \
-	else \
-		echo "make deps: neither apk nor apt-get here; STORE=$(STORE) needs" \
-			"a C compiler and $(DEPS_HEADERS_$(STORE))" >&2; exit 111; \
-	fi
+# Files of tests/e2e; nothing: all of them.
+E2E ?= .
 
 e2e: all
 	$(PYTEST) -n $(JOBS) $(PYTEST_ARGS)
@@ -139,6 +137,7 @@ lint:
 	clang-format --dry-run -Werror $(C_FILES)
 	cppcheck -q --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --error-exitcode=1 -D_GNU_SOURCE -DVERSION='""' \
+		-DLIBPQ_HAS_PIPELINING=1 \
 		-I. -Ibuild/file main.c http.c http run site store util
 	shellcheck $$(git grep -lE '^#!/bin/(ba)?sh' -- ':!*.py')
 	mandoc -T lint -W warning docs/visitd.8
@@ -149,11 +148,38 @@ check: setup
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-check e2e \
 		PYTEST_ARGS='-m "not slow"'
 
+# The other stores, and moving between all of them.
+STORE_UNITS := test_store test_counters
+STORE_E2E := test_admin.py test_commands.py test_counters.py \
+	test_exactness.py test_export.py test_items.py test_names.py \
+	test_net.py test_transfer.py
+STORE_E2E_redis := test_redis.py
+STORE_E2E_postgres := test_cache.py test_postgres.py
+
+test-stores:
+	@$(MAKE) -s --no-print-directory $(STRICT) STORE=file
+	@for store in redis postgres; do \
+		echo "-- STORE=$$store"; \
+		$(MAKE) -s --no-print-directory $(STRICT) STORE=$$store \
+			test-store || exit 1; \
+	done
+
+test-store: all
+	@$(MAKE) -s --no-print-directory $(STRICT) unit \
+		UNIT_TESTS='$(STORE_UNITS)'
+	@$(MAKE) -s --no-print-directory $(STRICT) e2e \
+		E2E='$(STORE_E2E) $(STORE_E2E_$(STORE))' \
+		PYTEST_ARGS="-k 'not ten_thousand'"
+
+# The server of the store ends and comes back, again and again.
+restarts: all
+	RESTARTS=$(or $(RESTARTS),100) $(PYTEST) -k restarted
+
 test: setup
 	@$(MAKE) -s --no-print-directory lint
 	@echo "-- gcc"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
-		CFLAGS='-O2 -g' all unit e2e
+		CFLAGS='-O2 -g' all unit e2e crash-table ROUNDS=5
 	@echo "-- clang"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-clang CC=clang \
 		CFLAGS='-O2 -g' all unit
@@ -164,9 +190,10 @@ test: setup
 	@echo "-- AddressSanitizer and UndefinedBehaviorSanitizer"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-asan CC=gcc \
 		CFLAGS='$(SANITIZE)' all unit e2e
+	@$(MAKE) -s --no-print-directory test-stores
 	@echo "-- valgrind"
 	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
-		CFLAGS='-O2 -g' unit UNIT_RUNNER='valgrind -q --error-exitcode=99 --trace-children=no'
+		CFLAGS='-O2 -g' unit UNIT_RUNNER='env UNIT_SHARE=10 valgrind -q --error-exitcode=99 --trace-children=no'
 	@echo "-- fuzz: the seeds"
 	@$(MAKE) -s --no-print-directory fuzz-seeds
 	@echo "-- sabotage"
@@ -182,8 +209,18 @@ image:
 	docker build --build-arg STORE=$(STORE) -t visitd:$(if \
 		$(filter file,$(STORE)),latest,$(STORE)) .
 
-crash: all
+crash: all crash-table
 	VISITD=$(OUT)/visitd $(PYTHON) -B tests/crash/run --rounds $(ROUNDS)
+
+# The named counters, by the calls of store.h
+crash-table: $(OUT)/tests/crash_table
+	$(OUT)/tests/crash_table $(ROUNDS)
+
+$(OUT)/tests/crash_table: $(OUT)/tests/crash/table.o \
+		$(filter-out $(OUT)/main.o,$(OBJ))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(OUT)/tests/crash/table.d
 
 sabotage: all
 	$(PYTHON) -B tests/sabotage/run

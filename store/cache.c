@@ -141,7 +141,7 @@ static const redisReply *reply_to(size_t command, enum use use, int type)
 }
 
 struct keys {
-	char bytes[3][KEY_MAX];
+	char total_bytes[KEY_MAX], day_bytes[KEY_MAX], gone_bytes[KEY_MAX];
 	struct slice total, day, gone;
 };
 
@@ -156,9 +156,9 @@ static struct slice put_key(char *to, struct slice name, struct slice tail)
 
 static void make_keys(struct keys *keys, struct slice name)
 {
-	keys->total = put_key(keys->bytes[0], name, SLICE(""));
-	keys->day = put_key(keys->bytes[1], name, SLICE(":day"));
-	keys->gone = put_key(keys->bytes[2], name, SLICE(":gone"));
+	keys->total = put_key(keys->total_bytes, name, SLICE(""));
+	keys->day = put_key(keys->day_bytes, name, SLICE(":day"));
+	keys->gone = put_key(keys->gone_bytes, name, SLICE(":gone"));
 }
 
 /*
@@ -249,7 +249,12 @@ static bool take_total(struct tally *t, size_t command,
 	    !read_base(text_of(reply->element[1]), today, &base))
 		return false;
 	t->total = total;
-	t->today = base > total ? 0 : total - base;
+	if (base > total)
+		t->today = 0;
+	else if (base < 0 && total > INT64_MAX + base)
+		t->today = INT64_MAX;
+	else
+		t->today = total - base;
 	t->status = 0;
 	return true;
 }
@@ -283,13 +288,16 @@ bool cache_get_totals(struct tally *tallies, size_t len,
 static size_t add_keep(const struct tally *t, const struct date_day *today)
 {
 	char total[NUMBER_MAX], day[DAY_MAX], *end;
+	int64_t base = t->total - t->today;
 	struct keys keys;
 	size_t n = number_write(total, t->total);
 
 	make_keys(&keys, t->counter);
 	end = text_put(day, (struct slice){today->text, DATE_DAY_SIZE});
 	*end++ = ' ';
-	end = text_put_number(end, t->total - t->today);
+	if (base < 0) /* after a total was set */
+		*end++ = '-';
+	end = text_put_number(end, base < 0 ? -base : base);
 	const struct slice words[] = {
 		SLICE("EVAL"),
 		slice_of(keep),
@@ -307,7 +315,7 @@ static size_t add_keep(const struct tally *t, const struct date_day *today)
 /* What is known, and was counted: a home counter that never was is none. */
 static bool is_to_keep(const struct tally *t)
 {
-	return t->status == 0 && t->today <= t->total && t->total > 0;
+	return t->status == 0 && t->total > 0;
 }
 
 void cache_put_totals(const struct tally *tallies, size_t len,

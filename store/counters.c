@@ -110,6 +110,8 @@ static int put(struct place *place)
 	return status;
 }
 
+static const char full[] = "counter is full";
+
 /* Under the lock: counts the tally's visits, or only reads. */
 static int count(struct tally *t)
 {
@@ -124,7 +126,7 @@ static int count(struct tally *t)
 		return 404;
 	int64_t total = row_total(place.row);
 	if (t->n > INT64_MAX - total)
-		return fail_own("counter is full");
+		return fail_own("%s", full);
 	t->total = total + t->n;
 	if (t->n > 0) {
 		row_set_total(place.row, t->total);
@@ -135,16 +137,18 @@ static int count(struct tally *t)
 	return status;
 }
 
-/* Why, in words that last until the next call: of one counter, or of all. */
+/* Why, in words that last until the next call. */
 static const char *reason(int status)
 {
-	static char down[PATH_MAX + 512], full[PATH_MAX];
+	static char down[PATH_MAX + 512], no_room[128];
 
 	if (status == 404)
 		return "no such counter";
-	if (status == 507 || failure_is_own()) {
-		snprintf(full, sizeof(full), "%s", failure_reason());
+	if (status == 503 && failure_is_own())
 		return full;
+	if (status == 507) {
+		snprintf(no_room, sizeof(no_room), "%s", failure_reason());
+		return no_room;
 	}
 	snprintf(down, sizeof(down), "%s", failure_answer());
 	return down;
@@ -167,9 +171,8 @@ static void refuse(struct tally *tallies, size_t len, int status)
 	}
 }
 
-/* Under the lock. Gives the status of the store, if not of one counter alone;
- * *wrote: something is to be synced. */
-static int count_all(struct tally *tallies, size_t len, bool *wrote)
+/* Under the lock, and tells the log. *wrote: something is to be synced. */
+static void count_all(struct tally *tallies, size_t len, bool *wrote)
 {
 	int worst = 0;
 
@@ -183,10 +186,13 @@ static int count_all(struct tally *tallies, size_t len, bool *wrote)
 			*wrote |= t->n > 0;
 		else
 			t->error = reason(t->status);
-		if (t->status == 503 && !failure_is_own())
+		if (t->status == 503 && !failure_is_own()) {
 			worst = 503;
+			failure_tell(FAILURE_COUNTERS, 503);
+		}
 	}
-	return worst;
+	if (!worst)
+		failure_tell(FAILURE_COUNTERS, 0);
 }
 
 void counters_add(struct tally *tallies, size_t len, int64_t deadline)
@@ -207,9 +213,8 @@ void counters_add(struct tally *tallies, size_t len, int64_t deadline)
 		failure_tell(FAILURE_COUNTERS, status);
 		return;
 	}
-	int worst = count_all(tallies, len, &wrote);
+	count_all(tallies, len, &wrote);
 	table_unlock(&counters.table);
-	failure_tell(FAILURE_COUNTERS, worst);
 	status = sync_table(wrote);
 	if (status) {
 		refuse(tallies, len, status);

@@ -370,7 +370,8 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 
 	if (status)
 		return status;
-	each(home.counter, home.total, context);
+	if (store.has_seen)
+		each(home.counter, home.total, context);
 	return counters_each(each, context, deadline());
 }
 

@@ -73,7 +73,8 @@ static int take_tail(struct history *history, char *tail, size_t n, off_t from,
 	}
 	history->torn = whole < n;
 	if (history->torn && may_cut) {
-		if (ftruncate(history->file.fd, from + (off_t)whole) < 0)
+		if (ftruncate(history->file.fd, from + (off_t)whole) < 0 ||
+		    remember_seen(history) < 0)
 			return -1;
 		history->torn = false;
 	}
@@ -96,10 +97,12 @@ static int read_tail(struct history *history, bool may_cut)
 		return -1;
 	if (history->seen.st_size > TAIL_SIZE)
 		from = history->seen.st_size - TAIL_SIZE;
+	/* What comes to the file from here on makes it another one: a look
+	 * while there is no `visits` yet has no lock. */
 	ssize_t n = disk_read(&history->file, tail, sizeof(tail), from);
-	if (n < 0 || take_tail(history, tail, (size_t)n, from, may_cut) < 0)
+	if (n < 0)
 		return -1;
-	return remember_seen(history);
+	return take_tail(history, tail, (size_t)n, from, may_cut);
 }
 
 /* Reads the file unless it is known. A missing one is made for counting. */

@@ -18,7 +18,11 @@ struct index {
 	size_t cap, len;
 };
 
+/* Of this process alone: nobody outside can choose names that collide. */
 uint32_t index_hash(struct slice name);
+
+/* Makes room for so many rows at once. 0, or -1 with errno: ENOMEM. */
+int index_reserve(struct index *index, size_t rows);
 
 /* Adds a row, which must be under 2^32-1. 0, or -1 with errno: ENOMEM. */
 int index_add(struct index *index, uint32_t hash, size_t row);

@@ -1,7 +1,7 @@
 /* The names of counters: one rule for every store and for the site. */
 #include "store/store.h"
 
-static bool is_name_byte(char c)
+bool store_name_has(char c)
 {
 	char lower = ascii_lower(c);
 
@@ -23,7 +23,7 @@ const char *store_name_fault(struct slice name)
 	if (name.n > STORE_NAME_MAX)
 		return "the name is over 100 bytes";
 	for (size_t i = 0; i < name.n; i++)
-		if (!is_name_byte(name.p[i]))
+		if (!store_name_has(name.p[i]))
 			return "a name has only A-Z a-z 0-9 . _ ~ - and /";
 	for (;;) {
 		const char *slash = memchr(name.p, '/', name.n);

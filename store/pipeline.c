@@ -33,6 +33,7 @@ struct node {
 	char host[HOST_MAX];
 	int port;
 	size_t waiting, next; /* commands without a reply, and the first */
+	bool is_started;      /* its commands of this exchange are under way */
 	bool is_old;	      /* the conversation is not of this call */
 	bool is_asking;	      /* the reply to an ASKING comes first */
 	bool is_doomed;	      /* a reply says that another one is needed */
@@ -331,10 +332,29 @@ static bool await_some(void)
 	return true;
 }
 
+/* Those with an open connection come first: to connect may take all the time,
+ * and they shall not look late for that. */
+static void start_all(bool open)
+{
+	for (size_t i = 0; i < pipeline.nodes_len; i++) {
+		struct node *node = &pipeline.nodes[i];
+
+		if (node->waiting == 0 ||
+		    (node->link.peer.state == NET_OPEN) != open ||
+		    node->is_started)
+			continue;
+		node->is_started = true;
+		begin_command(node);
+		start(node);
+	}
+}
+
 static void exchange(void)
 {
-	for (size_t i = 0; i < pipeline.nodes_len; i++)
+	for (size_t i = 0; i < pipeline.nodes_len; i++) {
 		pipeline.nodes[i].waiting = 0;
+		pipeline.nodes[i].is_started = false;
+	}
 	for (size_t i = pipeline.len; i-- > pipeline.ran;) {
 		struct command *command = &pipeline.commands[i];
 
@@ -343,12 +363,8 @@ static void exchange(void)
 		command->node->waiting++;
 		command->node->next = i;
 	}
-	for (size_t i = 0; i < pipeline.nodes_len; i++) {
-		if (pipeline.nodes[i].waiting == 0)
-			continue;
-		begin_command(&pipeline.nodes[i]);
-		start(&pipeline.nodes[i]);
-	}
+	start_all(true);
+	start_all(false);
 	while (await_some())
 		;
 }
@@ -457,7 +473,8 @@ int pipeline_begin(void)
 	struct resp *server = pipeline_server();
 
 	forget();
-	pipeline.until = clock_ms() + pipeline.settings->store_timeout;
+	/* The clock is rounded down: not less than it says. */
+	pipeline.until = clock_ms() + pipeline.settings->store_timeout + 1;
 	if (!server->facts.is_known && net_ready(&server->peer, pipeline.until))
 		return 503;
 	pipeline.is_cluster |= server->facts.is_cluster;
@@ -542,6 +559,11 @@ const char *pipeline_name(size_t command)
  * The whole
  */
 
+const struct settings *pipeline_settings(void)
+{
+	return pipeline.settings;
+}
+
 struct resp *pipeline_server(void)
 {
 	return &pipeline.nodes[0].link;
@@ -550,6 +572,14 @@ struct resp *pipeline_server(void)
 bool pipeline_is_cluster(void)
 {
 	return pipeline.is_cluster;
+}
+
+bool pipeline_is_hurt(void)
+{
+	for (size_t i = 0; i < pipeline.nodes_len; i++)
+		if (net_is_down(&pipeline.nodes[i].link.peer))
+			return true;
+	return false;
 }
 
 unsigned pipeline_generation(void)

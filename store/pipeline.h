@@ -46,11 +46,17 @@ const char *pipeline_why(size_t command);
 /* The name, for people, of the server that a command went to. */
 const char *pipeline_name(size_t command);
 
+/* What it was opened with. */
+const struct settings *pipeline_settings(void);
+
 /* Of the server that the settings name. */
 struct resp *pipeline_server(void);
 
 /* Whether it is part of a Cluster, as far as is known. */
 bool pipeline_is_cluster(void);
+
+/* Whether the breaker of any node is open. */
+bool pipeline_is_hurt(void);
 
 /* A number that changes with each new connection. */
 unsigned pipeline_generation(void);

@@ -63,19 +63,25 @@ enum statement {
 	"turn AS (SELECT name, n, i FROM unnest($1::text[], $2::int8[])" \
 	" WITH ORDINALITY AS t (name, n, i))"
 
-/* Adds the rows of `from`; $4 is the largest total. */
-#define ADD_FROM(from)                                                    \
-	"added AS (INSERT INTO visit_counter AS c (name, visits)"         \
-	" SELECT name, n FROM " from " WHERE n > 0 ORDER BY name COLLATE" \
-	" \"C\" ON CONFLICT (name) DO UPDATE"                             \
-	" SET visits = coalesce(c.visits, 0) + excluded.visits"           \
-	" WHERE coalesce(c.visits, 0)"                                    \
-	" BETWEEN 0 AND $4::int8 - excluded.visits"                       \
-	" RETURNING c.name, c.visits, c.xmax = 0 AS is_new),"             \
-	" based AS (INSERT INTO visit_history AS h (name, day, base)"     \
-	" SELECT a.name, $3::date, a.visits - t.n"                        \
-	" FROM added a JOIN turn t USING (name) ORDER BY a.name COLLATE"  \
-	" \"C\" ON CONFLICT (name, day) DO NOTHING RETURNING h.name, h.base)"
+/* Adds the rows of `from`; $4 is the largest total. Those that begin a day note
+ * what they had: if another worker does so at the same time, the lower base is
+ * the right one, and told here. */
+#define ADD_FROM(from)                                                     \
+	"added AS (INSERT INTO visit_counter AS c (name, visits)"          \
+	" SELECT name, n FROM " from " WHERE n > 0 ORDER BY name COLLATE"  \
+	" \"C\" ON CONFLICT (name) DO UPDATE"                              \
+	" SET visits = coalesce(c.visits, 0) + excluded.visits"            \
+	" WHERE coalesce(c.visits, 0)"                                     \
+	" BETWEEN 0 AND $4::int8 - excluded.visits"                        \
+	" RETURNING c.name, c.visits, c.xmax = 0 AS is_new),"              \
+	" based AS (INSERT INTO visit_history AS h (name, day, base)"      \
+	" SELECT a.name, $3::date, a.visits - t.n"                         \
+	" FROM added a JOIN turn t USING (name) WHERE a.is_new OR"         \
+	" NOT EXISTS (SELECT FROM visit_history o"                         \
+	" WHERE o.name = a.name AND o.day = $3::date)"                     \
+	" ORDER BY a.name COLLATE \"C\" ON CONFLICT (name, day) DO UPDATE" \
+	" SET base = least(h.base, excluded.base)"                         \
+	" RETURNING h.name, h.base)"
 
 /* What the turn's counters have now. */
 #define SHOW_ADDED                                                  \
@@ -181,6 +187,8 @@ static struct {
 	int64_t known_day;
 	char *names, *counts; /* a turn's, as arrays of PostgreSQL */
 	size_t cap;	      /* bytes of each */
+	struct tally *again;  /* what is read of a turn's, once more */
+	size_t again_cap;
 } store;
 
 static int64_t deadline(void)
@@ -255,17 +263,20 @@ static int fail_table(void)
 		    store.pq.peer.name);
 }
 
-/* Before a call: a table that is there may not be what is needed. Somebody may
- * mend it: the next call looks again. */
+/* Before a call: a table that is there may not be what is needed; or it is now,
+ * and was not when this was last looked at. */
 static int check_table(int64_t until)
 {
 	int status = pq_ready(&store.pq, until);
 
-	if (!status && store.pq.facts.is_there && !store.pq.facts.fits) {
+	for (int i = 0; i < 2; i++) {
+		if (status || !store.pq.facts.is_there || store.pq.facts.fits)
+			return status;
 		net_broken(&store.pq.peer);
-		return fail_table();
+		if (i == 0)
+			status = pq_ready(&store.pq, until);
 	}
-	return status;
+	return fail_table();
 }
 
 /* After it: the table may have become another one meanwhile. */
@@ -342,7 +353,7 @@ static int64_t value_of(const PGresult *result, int row, int column)
 	return negative ? -value : value;
 }
 
-enum { UNSEEN = -1, NO_BASE = -2 }; /* in the place of today's */
+enum { UNSEEN = -1 }; /* in the place of today's */
 
 static int64_t todays(int64_t total, int64_t base)
 {
@@ -369,7 +380,7 @@ static void take_rows(const PGresult *result, struct tally *tallies, size_t len)
 		struct tally *t = &tallies[i];
 		t->total = value_of(result, row, 1);
 		t->today = PQgetisnull(result, row, 2)
-				   ? NO_BASE
+				   ? 0 /* nothing came today */
 				   : todays(t->total, value_of(result, row, 2));
 		t->is_new = !is_home(t->counter) &&
 			    *PQgetvalue(result, row, 3) == 't';
@@ -377,6 +388,11 @@ static void take_rows(const PGresult *result, struct tally *tallies, size_t len)
 		if (t->total < 0)
 			refuse_total(t);
 	}
+}
+
+static int64_t largest_total(void)
+{
+	return store.pq.facts.is_small ? INT32_MAX : INT64_MAX;
 }
 
 /* Makes the call of a turn: ADD, ADD_NEW, READ or READ_TOTALS. */
@@ -401,9 +417,7 @@ static int call_turn(enum statement statement, struct tally *tallies,
 	};
 	struct pq_step *first = &steps[statement == ADD_NEW ? 0 : 1];
 
-	snprintf(most, sizeof(most), "%lld",
-		 store.pq.facts.is_small ? (long long)INT32_MAX
-					 : (long long)INT64_MAX);
+	snprintf(most, sizeof(most), "%lld", (long long)largest_total());
 	snprintf(limit, sizeof(limit), "%d", store.settings->max_counters);
 	status = pq_call(&store.pq, first, (int)(steps + 2 - first), until);
 	if (!status)
@@ -436,51 +450,112 @@ static int add_turn(enum statement statement, struct tally *tallies, size_t len,
 	return judge_table(status);
 }
 
-/* A row that did not come back: there is no room for the counter, or in it. */
-static void explain(struct tally *t, bool is_there)
+static void explain_unread(struct tally *t)
 {
-	static char none[64];
+	t->is_new = !is_home(t->counter);
+	t->status = t->is_new ? 404 : 0;
+	t->error = "no such counter";
+	t->total = t->today = 0;
+}
 
-	if (t->n == 0) {
-		t->is_new = !is_home(t->counter);
-		t->status = t->is_new ? 404 : 0;
-		t->error = "no such counter";
-		t->total = 0;
-	} else if (is_there) {
-		t->status = 503;
-		t->error = "counter is full";
-	} else {
-		snprintf(none, sizeof(none),
-			 "there are MAX_COUNTERS=%d counters",
-			 store.settings->max_counters);
-		t->status = 507;
-		t->error = none;
-	}
+static void explain_full(struct tally *t)
+{
+	t->status = 503;
+	t->error = "counter is full";
 	t->today = 0;
 }
 
-/* Those that are full, and a base that another worker was just writing: seldom
- * enough to be looked at one by one. */
-static int look_again(struct tally *t, int64_t until)
+static void explain_no_room(struct tally *t)
 {
-	struct tally again = {.counter = t->counter, .today = UNSEEN};
-	int status = 0;
+	static char why[64];
 
-	if (t->n > 0)
-		status = read_turn(&again, 1, until);
-	if (status)
-		return status;
-	if (t->today == UNSEEN && again.status)
+	snprintf(why, sizeof(why), "there are MAX_COUNTERS=%d counters",
+		 store.settings->max_counters);
+	t->status = 507;
+	t->error = why;
+	t->today = 0;
+}
+
+/*
+ * Rows that were to be added to and did not come back: there is no room for the
+ * counter, or in it; or somebody has dropped it, or made it, just now. `now` is
+ * what was read of it since. Gives whether that explains it.
+ */
+static bool explain(struct tally *t, const struct tally *now, bool was_locked)
+{
+	if (now->status)
 		refuse_total(t);
-	else if (t->today == UNSEEN)
-		explain(t, again.today != UNSEEN);
+	else if (now->today == UNSEEN && was_locked)
+		explain_no_room(t);
+	else if (now->today != UNSEEN && now->total > largest_total() - t->n)
+		explain_full(t);
 	else
-		t->today = t->n > 0 && again.today >= 0
-				   ? again.today - (again.total - t->total)
-				   : 0;
-	if (t->today < 0)
-		t->today = 0;
-	return 0;
+		return false;
+	return true;
+}
+
+static int add_again(struct tally *t, int64_t until)
+{
+	for (;;) {
+		struct tally now = {.counter = t->counter, .today = UNSEEN};
+		int status = add_turn(ADD_NEW, t, 1, until);
+
+		if (status || t->today != UNSEEN)
+			return status;
+		status = read_turn(&now, 1, until);
+		if (status || explain(t, &now, true))
+			return status;
+	}
+}
+
+static bool is_unfinished(const struct tally *t)
+{
+	return t->today == UNSEEN && t->n > 0;
+}
+
+/* Reads those that are unfinished, into store.again. */
+static int read_again(const struct tally *tallies, size_t len, int64_t until)
+{
+	size_t n = 0;
+
+	if (len > store.again_cap) {
+		struct tally *more =
+			realloc(store.again, len * sizeof(*store.again));
+
+		if (!more)
+			return fail("no memory for a turn of %zu counters:",
+				    len);
+		store.again = more;
+		store.again_cap = len;
+	}
+	for (size_t i = 0; i < len; i++)
+		if (is_unfinished(&tallies[i]))
+			store.again[n++] = (struct tally){
+				.counter = tallies[i].counter, .today = UNSEEN};
+	return n > 0 ? read_turn(store.again, n, until) : 0;
+}
+
+/* What of the turn needs more than one statement. */
+static int finish(enum statement statement, struct tally *tallies, size_t len,
+		  int64_t until)
+{
+	int status = read_again(tallies, len, until);
+	size_t at = 0;
+
+	for (size_t i = 0; !status && i < len; i++) {
+		struct tally *t = &tallies[i];
+		bool was_unfinished = is_unfinished(t);
+
+		if (t->today == UNSEEN && t->n == 0)
+			explain_unread(t);
+		else if (t->today == UNSEEN &&
+			 !explain(t, &store.again[at], statement == ADD_NEW))
+			status = add_again(t, until);
+		if (!status && !t->status && t->n > 0)
+			know(t->counter);
+		at += was_unfinished;
+	}
+	return status;
 }
 
 static void refuse(struct tally *tallies, size_t len)
@@ -494,26 +569,6 @@ static void refuse(struct tally *tallies, size_t len)
 		tallies[i].total = tallies[i].today = 0;
 		tallies[i].is_new = false;
 	}
-}
-
-/* One that was added to without the lock, and did not come back. */
-static int add_again(struct tally *t, int64_t until)
-{
-	return add_turn(ADD_NEW, t, 1, until);
-}
-
-/* What of the turn needs more than one statement. */
-static int finish(enum statement statement, struct tally *t, int64_t until)
-{
-	int status = 0;
-
-	if (statement == ADD && t->n > 0 && t->today == UNSEEN)
-		status = add_again(t, until);
-	if (!status && t->today < 0)
-		status = look_again(t, until);
-	if (!status && !t->status && t->n > 0)
-		know(t->counter);
-	return status;
 }
 
 static enum statement choose_statement(const struct tally *tallies, size_t len)
@@ -543,9 +598,7 @@ static int add_all(struct tally *tallies, size_t len, int64_t until)
 		status = read_turn(tallies, len, until);
 	else
 		status = add_turn(statement, tallies, len, until);
-	for (size_t i = 0; !status && i < len; i++)
-		status = finish(statement, &tallies[i], until);
-	return status;
+	return status ? status : finish(statement, tallies, len, until);
 }
 
 /* Whether a call failed for what is in one row: data_exception,
@@ -689,10 +742,18 @@ static int miss_table(int64_t until)
 	return is_there ? pq_run(&store.pq, make_counters, until) : 404;
 }
 
+static int fail_none(struct slice counter)
+{
+	fail("no counter \"%.*s\"", (int)counter.n, counter.p);
+	return 404;
+}
+
 int store_drop(struct slice counter)
 {
 	struct pq_step step = {
 		.statement = DROP, .len = 1, .values = {name_text(counter)}};
+	if (is_home(counter))
+		return fail_none(counter);
 	cache_bury(counter);
 	int64_t until = deadline();
 	int status = pq_call(&store.pq, &step, 1, until);
@@ -705,10 +766,8 @@ int store_drop(struct slice counter)
 	bury_again(counter, status);
 	bool was_there = !status && PQntuples(step.result) > 0;
 	PQclear(step.result);
-	if (!was_there && (status == 0 || status == 404)) {
-		fail("no counter \"%.*s\"", (int)counter.n, counter.p);
-		return 404;
-	}
+	if (!was_there && (status == 0 || status == 404))
+		return fail_none(counter);
 	failure_tell(FAILURE_HOME, status);
 	return status;
 }
@@ -747,15 +806,10 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 
 	if (!status)
 		status = judge_table(pq_call(&store.pq, &step, 1, until));
-	bool is_missing = status && is_state("42P01");
-	if (status && !is_missing)
+	if (status && is_state("42P01"))
+		return 0; /* nothing was ever counted */
+	if (status)
 		return status;
-	/* The home counter is there always, and comes first. */
-	if (is_missing || PQntuples(step.result) == 0 ||
-	    !is_home(slice_of(PQgetvalue(step.result, 0, 0))))
-		each(SLICE(STORE_HOME), 0, context);
-	if (is_missing)
-		return 0;
 	for (int row = 0; !status && row < PQntuples(step.result); row++)
 		status = tell_row(step.result, row, each, context);
 	PQclear(step.result);
@@ -990,5 +1044,6 @@ int store_close(void)
 	index_free(&store.known);
 	free(store.names);
 	free(store.counts);
+	free(store.again);
 	return 0;
 }

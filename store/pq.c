@@ -33,16 +33,23 @@ static const char greeting[] =
  * Why it failed
  */
 
-/* Without the newlines of libpq's messages. */
+/* In one line: libpq's messages have several, and tabs. */
 static int fail_message(const struct pq *pq, const char *message)
 {
-	char line[512];
+	char line[512] = "";
 	size_t n = 0;
+	bool gap = false;
 
-	for (; *message && n < sizeof(line) - 1; message++)
-		line[n++] = (char)(*message < ' ' ? ' ' : *message);
-	while (n > 0 && line[n - 1] == ' ')
-		n--;
+	for (; *message && n < sizeof(line) - 2; message++) {
+		if ((unsigned char)*message <= ' ') {
+			gap = n > 0;
+			continue;
+		}
+		if (gap)
+			line[n++] = ' ';
+		gap = false;
+		line[n++] = *message;
+	}
 	line[n] = '\0';
 	return fail("%s: %s", pq->peer.name, line);
 }
@@ -282,6 +289,10 @@ int pq_ready(struct pq *pq, int64_t until)
 	/* That is no fault of the server's: the breaker stays closed. */
 	if (clock_ms() >= until)
 		return fail("%s: no time was left for it", pq->peer.name);
+	/* libpq may have read more than the last answer. */
+	if (pq->peer.state == NET_OPEN &&
+	    (PQisBusy(pq->conn) || PQstatus(pq->conn) == CONNECTION_BAD))
+		net_broken(&pq->peer);
 	return net_ready(&pq->peer, until);
 }
 
@@ -446,10 +457,13 @@ static bool is_bad_luck(const struct pq *pq)
 }
 
 /* Whether nothing was done, because the conversation is not what it was: the
- * statement is not there any more, or its table is another one. */
+ * statement is not there any more, or its table is another one
+ * (invalid_sql_statement_name, feature_not_supported); or another server may be
+ * the first now (read_only_sql_transaction). */
 static bool is_out_of_date(const struct pq *pq)
 {
-	return is_state(pq, "26000") || is_state(pq, "0A000");
+	return is_state(pq, "26000") || is_state(pq, "0A000") ||
+	       is_state(pq, "25006");
 }
 
 int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
@@ -464,8 +478,8 @@ int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
 		net_broken(&pq->peer);
 		status = call_once(pq, steps, len, until);
 	}
-	/* read_only_sql_transaction: another server may be the first now.
-	 * numeric_value_out_of_range: the table may have become another one. */
+	/* Not for this call, but for the next one. numeric_value_out_of_range:
+	 * the table may have become another one. */
 	if (status && (is_state(pq, "25006") || is_state(pq, "22003")))
 		net_broken(&pq->peer);
 	return status;

@@ -13,6 +13,9 @@
 #include "util/settings.h"
 
 #include <libpq-fe.h>
+#ifndef LIBPQ_HAS_PIPELINING
+#error "STORE=postgres needs libpq of PostgreSQL 14 or newer"
+#endif
 #include <stdbool.h>
 
 enum {
@@ -57,7 +60,8 @@ int pq_open(struct pq *pq, const struct settings *settings,
 	    const char *const *texts, int epoll);
 void pq_close(struct pq *pq);
 
-/* There is a conversation, and its facts are known. Gives 0, or 503 with fail().
+/* There is a conversation, and its facts are known. Gives 0, or 503 with
+ * fail().
  */
 int pq_ready(struct pq *pq, int64_t until);
 

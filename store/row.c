@@ -72,10 +72,7 @@ void row_make(char *row, struct slice name, const struct date_day *day)
 
 static bool is_blank(const char *p, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		if (p[i] != ' ')
-			return false;
-	return true;
+	return n == 0 || (p[0] == ' ' && memcmp(p, p + 1, n - 1) == 0);
 }
 
 static bool is_total(const char *row)
@@ -121,8 +118,38 @@ bool row_is_whole(const char *row)
 	return row[NEWLINE_AT] == '\n' && row[DAY_AT - 1] == ' ' &&
 	       row[NAME_AT - 1] == ' ' && is_total(row) &&
 	       date_read_day(row + DAY_AT, &day) && !name_fault(name) &&
+	       is_blank(name.p + name.n, STORE_NAME_MAX - name.n) &&
 	       are_columns(row) &&
 	       is_blank(row + REST_AT, NEWLINE_AT - REST_AT);
+}
+
+/* Whether row_make and its like put such a byte there. */
+static bool may_stand(char c, size_t at)
+{
+	bool digit = c >= '0' && c <= '9';
+
+	if (at < DAY_AT)
+		return c == ' ' ||
+		       (at > TOTAL_AT && at < DAY_AT - 1 && digit) ||
+		       (at == DAY_AT - 2 && c == '-');
+	if (at < NAME_AT - 1)
+		return at == DAY_AT + 4 || at == DAY_AT + 7 ? c == '-' : digit;
+	if (at >= NAME_AT && at < COLUMNS_AT)
+		return c == ' ' || store_name_has(c);
+	return c == ' ' || (at >= COLUMNS_AT && at < REST_AT && digit);
+}
+
+bool row_is_torn(const char *bytes, size_t n)
+{
+	size_t begun = 0;
+
+	while (begun < n && bytes[begun] != '\0' &&
+	       may_stand(bytes[begun], begun))
+		begun++;
+	for (size_t i = begun; i < n; i++)
+		if (bytes[i] != '\0')
+			return false;
+	return begun < REST_AT;
 }
 
 int64_t row_total(const char *row)
@@ -136,11 +163,10 @@ int64_t row_total(const char *row)
 
 struct slice row_name(const char *row)
 {
-	struct slice name = {row + NAME_AT, STORE_NAME_MAX};
+	const char *end = memchr(row + NAME_AT, ' ', STORE_NAME_MAX);
 
-	while (name.n > 0 && name.p[name.n - 1] == ' ')
-		name.n--;
-	return name;
+	return (struct slice){row + NAME_AT, end ? (size_t)(end - row) - NAME_AT
+						 : STORE_NAME_MAX};
 }
 
 void row_set_total(char *row, int64_t total)

@@ -16,6 +16,7 @@
 #include "util/slice.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -30,6 +31,13 @@ void row_make(char *row, struct slice name, const struct date_day *day);
 
 /* Whether all of it is as these calls write it. */
 bool row_is_whole(const char *row);
+
+/*
+ * Whether up to ROW_SIZE bytes, without a newline, may be what a crash has left
+ * of a row: its beginning, NULs, or NULs behind its beginning. Not if nothing
+ * but spaces is missing, and not what somebody may have written.
+ */
+bool row_is_torn(const char *bytes, size_t n);
 
 /* Of a whole row; the name points into it. */
 int64_t row_total(const char *row);

@@ -34,6 +34,8 @@ extern const char store_name[];
  */
 enum { STORE_NAME_MAX = 100 /* bytes */ };
 const char *store_name_fault(struct slice name);
+/* Whether it is one of these bytes. */
+bool store_name_has(char c);
 
 /* The visits of one counter in one turn. */
 struct tally {
@@ -83,7 +85,8 @@ int store_set(struct slice counter, int64_t value);
 int store_drop(struct slice counter);
 
 /*
- * Calls `each` for every counter with its total, the home counter first. It may
+ * Calls `each` for every counter with its total, the home counter (if it
+ * was ever counted) first. It may
  * take its time: nothing is locked meanwhile, and the slice is valid during the
  * call. Gives 0, or 503 with store_error(), also when some were told already.
  */

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,7 +17,11 @@ enum {
 	LINE_SIZE = 4096,   /* of an editor's line, at most */
 	EDIT_MS = 100,	    /* how long a size stays the same after an edit */
 	ANEW_MS = 1000,	    /* between two readings for the sake of a name */
-	COMPACT_MIN = 1024, /* rows of a table that is compacted by itself */
+	ANEW_SHARE = 20,    /* and so many times what the first has taken */
+	GARBAGE_MS = 10000, /* after which it is read again all the same */
+	TICK_SECONDS = 1,   /* more than any tick of a file system's clock */
+	RESERVE_MAX = 1 << 20, /* rows that room is made for at once */
+	COMPACT_MIN = 1024,    /* rows of a table that is compacted by itself */
 	/* Beside the statuses: */
 	ODD = -1, /* rows are not as this program writes them */
 };
@@ -36,6 +41,11 @@ static int fail_write(const struct table *t)
 	return fail("cannot write %s:", t->file.path);
 }
 
+static int fail_memory(const struct table *t)
+{
+	return fail("%s has more rows than there is memory for:", t->file.path);
+}
+
 static int fail_edited(const struct table *t)
 {
 	return fail("%s is being edited", t->file.path);
@@ -45,8 +55,9 @@ static void forget(struct table *t)
 {
 	index_free(&t->index);
 	t->rows = t->dropped = 0;
+	t->is_known = false;
 	t->opened = t->file.opened;
-	t->built_at = clock_ms();
+	t->anew_at = clock_ms() + ANEW_MS;
 }
 
 void table_close(struct table *t)
@@ -101,8 +112,7 @@ static int know_row(struct table *t, const char *row)
 	if (status != 404)
 		return status == 0 ? ODD : status;
 	if (index_add(&t->index, index_hash(name), t->rows) < 0)
-		return fail("%s has more rows than there is memory for:",
-			    t->file.path);
+		return fail_memory(t);
 	t->rows++;
 	t->dropped += row_total(row) == ROW_DROPPED;
 	return 0;
@@ -114,6 +124,10 @@ static int know_rows(struct table *t, size_t rows)
 {
 	static char chunk[CHUNK_ROWS * ROW_SIZE];
 
+	/* A table of 100,000 would else be put in its place eight times. */
+	if (index_reserve(&t->index, rows < RESERVE_MAX ? rows : RESERVE_MAX) <
+	    0)
+		return fail_memory(t);
 	while (t->rows < rows) {
 		size_t n = rows - t->rows < CHUNK_ROWS ? rows - t->rows
 						       : CHUNK_ROWS;
@@ -139,12 +153,22 @@ static int know_rows(struct table *t, size_t rows)
  * Rows that are not as this program writes them
  */
 
+/* Whether the bytes behind the last row that is known, at a row's place, may
+ * be what a crash has left. */
+static bool is_torn(const char *bytes, size_t n)
+{
+	for (size_t at = 0; at < n; at += ROW_SIZE)
+		if (!row_is_torn(bytes + at,
+				 n - at < ROW_SIZE ? n - at : ROW_SIZE))
+			return false;
+	return true;
+}
+
 /* What is behind the last row that is known: 0 when it was never answered, and
  * is cut off; else ODD. */
 static int cut_tail(const struct table *t, off_t size)
 {
 	char bytes[LINE_SIZE];
-	bool has_text = false, has_nul = false;
 
 	for (off_t at = end_of(t->rows); at < size;) {
 		ssize_t n = disk_read(&t->file, bytes, sizeof(bytes), at);
@@ -153,15 +177,10 @@ static int cut_tail(const struct table *t, off_t size)
 			return fail_read(t);
 		if (n == 0) /* an editor has just emptied it */
 			return fail_edited(t);
-		if (memchr(bytes, '\n', (size_t)n))
+		if (!is_torn(bytes, (size_t)n))
 			return ODD;
-		has_nul |= memchr(bytes, '\0', (size_t)n) != NULL;
-		for (ssize_t i = 0; i < n; i++)
-			has_text |= bytes[i] != '\0';
 		at += n;
 	}
-	if (has_text && !has_nul && size - end_of(t->rows) >= ROW_SIZE)
-		return ODD;
 	if (ftruncate(t->file.fd, end_of(t->rows)) < 0)
 		return fail_write(t);
 	log_warn("%s ended in a row that was never answered: cut off",
@@ -179,12 +198,17 @@ struct reader {
 	char bytes[LINE_SIZE];
 };
 
-/* More bytes; the NULs that a crash may have left before a line are passed
- * over. EMSGSIZE: the line is longer than any that could be understood. */
-static int refill(struct reader *r)
+/* Passes over the NULs that a crash may have left before a line. */
+static void skip_nuls(struct reader *r)
 {
 	while (r->used < r->len && r->bytes[r->used] == '\0')
 		r->used++;
+}
+
+/* More bytes. EMSGSIZE: the line is longer than any that could be understood.
+ */
+static int refill(struct reader *r)
+{
 	r->len -= r->used;
 	memmove(r->bytes, r->bytes + r->used, r->len);
 	r->used = 0;
@@ -202,19 +226,25 @@ static int refill(struct reader *r)
 	return 0;
 }
 
-/* 1, 0 at the end, or -1 with errno. */
+/* 1, 0 at the end, or -1 with errno. NULs end the last line, too. */
 static int read_line(struct reader *r, struct slice *line)
 {
 	const char *end;
 
-	while (!(end = memchr(r->bytes + r->used, '\n', r->len - r->used)) &&
-	       !r->ended)
+	for (;;) {
+		skip_nuls(r);
+		end = memchr(r->bytes + r->used, '\n', r->len - r->used);
+		if (end || r->ended)
+			break;
 		if (refill(r) < 0)
 			return -1;
+	}
 	line->p = r->bytes + r->used;
 	line->n = end ? (size_t)(end - line->p) : r->len - r->used;
 	r->used += line->n + (end != NULL);
 	r->number++;
+	while (!end && line->n > 0 && line->p[line->n - 1] == '\0')
+		line->n--;
 	return end || line->n > 0;
 }
 
@@ -230,6 +260,36 @@ static int fail_line(const struct table *t, size_t number, const char *fault)
 {
 	return fail_garbage("line %zu of %s is not understood: %s", number,
 			    t->file.path, fault);
+}
+
+/* Notes it, too, unless the file has just changed: another change within the
+ * same tick of the kernel's clock would not show. */
+static int note_line(struct table *t, size_t number, const char *fault)
+{
+	struct stat st;
+	struct timespec now;
+
+	t->garbage.line = 0;
+	if (fstat(t->file.fd, &st) == 0 &&
+	    clock_gettime(CLOCK_REALTIME, &now) == 0 &&
+	    now.tv_sec - st.st_ctim.tv_sec > TICK_SECONDS)
+		t->garbage = (struct table_garbage){
+			number,	    fault,	t->file.opened,
+			st.st_size, st.st_ctim, clock_ms() + GARBAGE_MS,
+		};
+	return fail_line(t, number, fault);
+}
+
+static bool is_same_garbage(const struct table *t)
+{
+	const struct table_garbage *garbage = &t->garbage;
+	struct stat st;
+
+	return garbage->line && garbage->opened == t->file.opened &&
+	       clock_ms() < garbage->until && fstat(t->file.fd, &st) == 0 &&
+	       st.st_size == garbage->size &&
+	       st.st_ctim.tv_sec == garbage->changed.tv_sec &&
+	       st.st_ctim.tv_nsec == garbage->changed.tv_nsec;
 }
 
 /* Takes a row into a new table, which its name may be in already. */
@@ -266,13 +326,13 @@ static int read_lines(struct table *t, size_t from, struct table *to)
 			continue;
 		const char *fault = row_parse(row, line, &t->today);
 		if (fault)
-			return fail_line(t, from + r.number, fault);
+			return note_line(t, from + r.number, fault);
 		int status = to ? adopt(to, row) : 0;
 		if (status)
 			return status;
 	}
 	if (more < 0 && errno == EMSGSIZE)
-		return fail_line(t, from + r.number + 1, "it is too long");
+		return note_line(t, from + r.number + 1, "it is too long");
 	return more < 0 ? fail_read(t) : 0;
 }
 
@@ -285,7 +345,7 @@ static int fail_replace(const struct table *t)
 /* A fresh table in the place of this one, without the dropped rows. */
 static int rewrite(struct table *t)
 {
-	struct table fresh = {.today = t->today};
+	struct table fresh = {.today = t->today, .is_known = true};
 	char path[PATH_MAX];
 	int status = read_lines(t, t->rows, NULL);
 
@@ -305,6 +365,7 @@ static int rewrite(struct table *t)
 	forget(t);
 	t->index = fresh.index;
 	t->rows = fresh.rows;
+	t->is_known = true;
 	log_info("%s has a fresh table: %zu counters", t->file.path, t->rows);
 	return 0;
 }
@@ -334,34 +395,54 @@ static int lock_file(struct table *t, bool create, int64_t deadline)
 	return fail("cannot open and lock %s:", t->file.path);
 }
 
-/* Takes in what has come to the file since it was last looked at. */
-static int catch_up(struct table *t, off_t size)
+static int take_in(struct table *t, off_t size)
 {
+	size_t from;
+	int status;
+
 	if (t->opened != t->file.opened || size < end_of(t->rows))
 		forget(t);
 	if (size <= 0)
 		return 0;
-	int status = know_rows(t, (size_t)size / ROW_SIZE);
-	if (status == 0 && size % ROW_SIZE == 0)
-		return 0;
-	if (status == 0 || status == ODD)
-		status = cut_tail(t, size);
+	do {
+		from = t->rows;
+		status = know_rows(t, (size_t)size / ROW_SIZE);
+		if (status == 0 && size % ROW_SIZE == 0)
+			return 0;
+		if (status != 0 && status != ODD)
+			return status;
+		/* It may be another text by now: nothing is cut off behind
+		 * rows that were there once. */
+		if (from > 0)
+			forget(t);
+	} while (from > 0);
+	status = cut_tail(t, size);
 	return status == ODD ? rewrite(t) : status;
 }
 
-/* A file that an editor may be at work on. */
-struct edit {
-	off_t size;
-	int64_t over_at; /* clock_ms(); 0: not looked at yet */
-};
+/* Takes in what has come to the file since it was last looked at. */
+static int catch_up(struct table *t, off_t size)
+{
+	t->is_known = false;
+	if (t->file.fd >= 0 && is_same_garbage(t))
+		return fail_line(t, t->garbage.line, t->garbage.fault);
+	t->garbage.line = 0;
+	int status = take_in(t, size);
+	t->is_known = status == 0;
+	return status;
+}
 
-/* Whether its size has stayed the same for long enough. */
-static bool is_over(struct edit *edit, off_t size)
+/*
+ * Whether the size of an odd file has stayed the same for long enough. This
+ * lasts from call to call: one that has too little time leaves the rest to the
+ * next, and what is odd for good is waited for once.
+ */
+static bool is_over(struct table_edit *edit, off_t size)
 {
 	int64_t now = clock_ms();
 
 	if (edit->over_at == 0 || size != edit->size)
-		*edit = (struct edit){size, now + EDIT_MS};
+		*edit = (struct table_edit){size, now + EDIT_MS};
 	return now >= edit->over_at;
 }
 
@@ -376,7 +457,6 @@ static bool is_odd(const struct table *t, off_t size)
 int table_lock(struct table *t, bool create, int64_t deadline)
 {
 	const struct timespec moment = {.tv_nsec = 1000000};
-	struct edit edit = {.over_at = 0};
 
 	date_know_day(&t->today, time(NULL));
 	for (;;) {
@@ -387,8 +467,10 @@ int table_lock(struct table *t, bool create, int64_t deadline)
 			return status;
 		off_t size = t->file.fd >= 0 ? disk_size(&t->file) : 0;
 		bool odd = is_odd(t, size);
-		if (!odd || is_over(&edit, size)) {
+		if (!odd || is_over(&t->edit, size)) {
 			status = size < 0 ? fail_read(t) : catch_up(t, size);
+			if (!status)
+				t->edit.over_at = 0;
 			if (!status && t->file.fd < 0 && create)
 				continue;
 			if (status)
@@ -417,17 +499,25 @@ void table_unlock(struct table *t)
 static int know_anew(struct table *t)
 {
 	off_t size = disk_size(&t->file);
+	int64_t begin = clock_ms();
 
 	forget(t);
-	return size < 0 ? fail_read(t) : catch_up(t, size);
+	int status = size < 0 ? fail_read(t) : catch_up(t, size);
+	int64_t end = clock_ms();
+	int64_t pause = (end - begin) * ANEW_SHARE;
+	t->anew_at = end + (pause > ANEW_MS ? pause : ANEW_MS);
+	return status;
 }
 
 int table_find(struct table *t, struct slice name, char *row, size_t *number)
 {
+	/* A reading for an earlier name of this turn has failed: who appends
+	 * behind what is known of the table overwrites the rest of it. */
+	if (!t->is_known)
+		return 503;
 	int status = look_up(t, name, row, number);
-
-	if (status != ODD && (status != 404 || t->rows == 0 ||
-			      clock_ms() - t->built_at < ANEW_MS))
+	if (status != ODD &&
+	    (status != 404 || t->rows == 0 || clock_ms() < t->anew_at))
 		return status;
 	status = know_anew(t);
 	if (!status)
@@ -479,8 +569,7 @@ int table_append(struct table *t, const char *row, size_t max)
 	}
 	if (index_add(&t->index, index_hash(row_name(row)), t->rows) < 0) {
 		undo(t, t->rows, NULL);
-		return fail("%s has more rows than there is memory for:",
-			    t->file.path);
+		return fail_memory(t);
 	}
 	t->rows++;
 	return 0;
@@ -493,17 +582,20 @@ int table_sync(struct table *t)
 	return fail("cannot sync %s:", t->file.path);
 }
 
-int table_read(const struct table *t, char **bytes, size_t *rows)
+int table_read(struct table *t, char **bytes, size_t *rows)
 {
+	int status = t->file.fd >= 0 ? know_anew(t) : 0;
 	size_t size = t->rows * ROW_SIZE;
 
+	if (status)
+		return status;
 	*rows = t->rows;
 	*bytes = malloc(size + 1);
 	if (!*bytes)
 		return fail("%s does not fit into memory:", t->file.path);
-	if (t->rows == 0 ||
-	    disk_read(&t->file, *bytes, size, 0) == (ssize_t)size)
+	ssize_t n = size > 0 ? disk_read(&t->file, *bytes, size, 0) : 0;
+	if (n == (ssize_t)size)
 		return 0;
 	free(*bytes);
-	return fail_read(t);
+	return n < 0 ? fail_read(t) : fail_edited(t);
 }

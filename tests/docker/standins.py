@@ -204,7 +204,12 @@ mkdir -p "/home/$4" && chown "$3:$3" "/home/$4"
 APK = """\
 #!/bin/sh
 # apk add --no-cache NAME...: files of Debian packages, from the tests.
+# apk info -q -e NAME: whether it has been added.
 set -eu
+have=/etc/apk/world
+if [ "$1 $2 $3" = "info -q -e" ]; then
+	exec grep -qx "$4" "$have"
+fi
 [ "$1 $2" = "add --no-cache" ]
 shift 2
 repository=$(cat /etc/apk/repositories)
@@ -216,6 +221,7 @@ for name; do
 	}
 	tar -x -f /tmp/apk.tar -C /
 	rm /tmp/apk.tar
+	echo "$name" >>"$have"
 done
 """
 
@@ -326,6 +332,7 @@ def alpine(repository):
     root = base()
     root.folder("etc/apk")
     root.text("etc/apk/repositories", repository + "\n")
+    root.text("etc/apk/world", "")
     root.text("usr/sbin/apk", APK, 0o755)
     root.text("usr/sbin/adduser", ADDUSER, 0o755)
     return root, ['CMD ["/bin/sh"]']

@@ -79,9 +79,12 @@ class PostgresServer:
         return True
 
     def stop(self, number=signal.SIGINT):
-        """End it: SIGINT at once but in order, SIGQUIT as in a crash. It keeps
-        its folder and can be started again."""
-        self.process.send_signal(number)
+        """End it: SIGINT at once but in order, SIGQUIT as in a crash, SIGKILL
+        of all its processes. It keeps its folder and can be started again."""
+        pids = self.pids() if number == signal.SIGKILL else [self.process.pid]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
         self.process.wait(30)
 
     def pids(self):

@@ -91,7 +91,9 @@ class RedisServer:
         self.remove()
 
     def command(self):
-        words = ["redis-server", "--dir", self.folder, "--port", self.port,
+        # It dies with the tests, however they end.
+        words = ["setpriv", "--pdeathsig", "KILL",
+                 "redis-server", "--dir", self.folder, "--port", self.port,
                  "--bind", "127.0.0.1", "--unixsocket", self.path,
                  "--unixsocketperm", "777", "--databases", "4096"]
         for name, value in self.options.items():

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import signal
 
 import pytest
 
@@ -297,6 +298,23 @@ def test_a_password_a_database_and_a_name(scratch):
                 assert client.call("GET", HOME) == "1"
     finally:
         port.release()
+
+
+def test_a_password_in_a_file_that_changes(scratch):
+    """A new one is taken up by SIGHUP."""
+    secret = scratch / "secret"
+    secret.write_text("first\n")
+    with RedisServer(requirepass="first") as redis:
+        store = RedisStore(scratch, redis)
+        with Server(store, REDIS_PASSWORD_FILE=secret) as server:
+            assert server.visit() == 1
+            redis.call("CONFIG", "SET", "requirepass", "second")
+            redis.options["requirepass"] = "second"
+            redis.call("CLIENT", "KILL", "TYPE", "normal")
+            assert "WRONGPASS" in error(server)
+            secret.write_text("second\n")
+            server.kill(signal.SIGHUP)
+            assert recovered(server) == 2
 
 
 def test_ipv6(store):

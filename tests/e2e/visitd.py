@@ -105,6 +105,11 @@ class RedisStore:
     process share or on the one that is given."""
 
     name = "redis"
+    server_class = redis_server.RedisServer
+    peer, standard_port = "redis", 6379  # as messages name it
+    # Bytes of a request that adds to a total (and not the word in a script),
+    # and of any request but the greeting.
+    adds, asks = b"$6\r\nINCRBY", b"visit_counter"
 
     def __init__(self, root, server=None):
         self.root = Path(root)
@@ -124,6 +129,14 @@ class RedisStore:
         return {"DATA_DIR": str(self.root), "REDIS_HOST": self.server.path,
                 "REDIS_DB": self.database}
 
+    def at(self, host, port=None):
+        """The settings that replace those: another way to the same server."""
+        return {"REDIS_HOST": host, "REDIS_PORT": port}
+
+    def socket(self):
+        """The path of the server's socket."""
+        return self.server.path
+
     def call(self, *words):
         """A command, in this store's database."""
         with self.server.client() as client:
@@ -139,6 +152,10 @@ class RedisStore:
         """Set the home total behind the program's back."""
         self.call("SET", "visit_counter:homepage", number)
 
+    def add(self, number):
+        """Count visits behind the program's back."""
+        self.call("INCRBY", "visit_counter:homepage", number)
+
 
 class PostgresStore:
     """STORE=postgres: a database of its own, on the server that the tests of
@@ -146,6 +163,9 @@ class PostgresStore:
     True for one of its own."""
 
     name = "postgres"
+    server_class = postgres_server.PostgresServer
+    peer, standard_port = "PostgreSQL", 5432
+    adds, asks = b"visitd_0", b"visitd_"  # names of statements
 
     def __init__(self, root, server=None, database="postgres", cache=CACHE):
         self.root = Path(root)
@@ -168,6 +188,14 @@ class PostgresStore:
                 "DB_NAME": self.database, "DB_USER": postgres_server.USER,
                 **cache, "DATA_DIR": str(self.root)}
 
+    def at(self, host, port=None):
+        """The settings that replace those: another way to the same server."""
+        return {"DB_HOST": host, "DB_PORT": port}
+
+    def socket(self):
+        """The path of the server's socket."""
+        return f"{self.server.folder}/.s.PGSQL.{self.server.port}"
+
     def call(self, query, *values):
         """A query, in this store's database."""
         return self.server.call(query, *values, database=self.database)
@@ -189,6 +217,11 @@ class PostgresStore:
                   number, number)
         if self.cache:
             self.cache.call("DEL", "visit_counter:homepage")
+
+    def add(self, number):
+        """Count visits behind the program's back."""
+        self.call("UPDATE visit_counter SET visits = visits + %s"
+                  " WHERE name = 'homepage'", number)
 
 
 STORES = {store.name: store for store in (FileStore, RedisStore,
@@ -467,11 +500,11 @@ def check_sanitizers(text):
     assert not found, text[found.start():found.start() + 4000]
 
 
-def command(store, *args, within=20, stdin="", **settings):
+def command(store, *args, within=20, stdin="", program=BINARY, **settings):
     """Run `visitd args` on a store to its end, with this text as its input."""
     merged = {"TZ": "UTC", **store.settings(), **settings}
     done = subprocess.run(
-        [str(BINARY), *args], env=environment(merged), cwd=store.root,
+        [str(program), *args], env=environment(merged), cwd=store.root,
         input=stdin, capture_output=True, text=True,
         timeout=within * PATIENCE, check=False)
     check_sanitizers(done.stderr)
@@ -659,3 +692,26 @@ class Server:
         reply = self.get()
         assert reply.status == 200, reply
         return reply.number
+
+
+# Answers of a store that fails
+
+
+def refusal(server, target="/", method="GET", headers=(), body=b""):
+    """The error of a 503."""
+    headers = {"Accept": "application/json", **dict(headers)}
+    reply = server.request(method, target, headers, body)
+    assert reply.status == 503, reply
+    return reply.json["error"]
+
+
+def number(server):
+    """The number of a visit, or None with a 503."""
+    reply = server.get()
+    assert reply.status in (200, 503), reply
+    return reply.number if reply.status == 200 else None
+
+
+def recovered(server):
+    """Wait for a visit that counts, and give its number."""
+    return wait_for(lambda: number(server), what="recovery")

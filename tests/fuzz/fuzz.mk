@@ -8,19 +8,21 @@
 # lands in build/fuzz/crashes/NAME. To see it again:
 #	build/fuzz/fuzz_NAME build/fuzz/crashes/NAME/crash-...
 
-FUZZ_TARGETS ?= parse chunks conn json accept settings
+FUZZ_TARGETS ?= parse chunks conn json accept settings table
 FUZZ_SECONDS ?= 60
 FUZZ_JOBS ?= 2
 FUZZ_CC ?= clang
 FUZZ_OUT := build/fuzz
 
-# What each is linked with. The loop is included by its target, the store and
+# What each is linked with, and functions that it replaces. The loop is included by its target, the store and
 # the log are of its own.
 FUZZ_OBJ_parse := http/parse.o util/number.o
 FUZZ_OBJ_chunks := $(FUZZ_OBJ_parse)
 FUZZ_OBJ_json := util/json.o
 FUZZ_OBJ_accept := site/accept.o $(FUZZ_OBJ_parse)
 FUZZ_OBJ_settings := util/settings.o util/date.o util/number.o
+FUZZ_OBJ_table := $(STORE_SRC_file:.c=.o) util/date.o util/json.o util/number.o
+FUZZ_WRAP_table := clock_gettime nanosleep fsync fdatasync
 FUZZ_OBJ_conn := $(patsubst %.c,%.o,$(wildcard http/*.c site/*.c) \
 	store/item.c store/name.c util/date.c util/json.c util/number.c)
 
@@ -42,7 +44,7 @@ $(foreach name,$(FUZZ_TARGETS),$(eval \
 
 $(FUZZ_BIN): $(OUT)/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o \
 		$(OUT)/tests/fuzz/fuzz.o tests/fuzz/fuzz.mk
-	$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) \
-		$(LDLIBS)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) \
+		$(FUZZ_WRAP_$*:%=-Wl,--wrap=%) -o $@ $(filter %.o,$^) $(LDLIBS)
 
 -include $(FUZZ_TARGETS:%=$(OUT)/tests/fuzz/fuzz_%.d) $(OUT)/tests/fuzz/fuzz.d

@@ -325,6 +325,99 @@ static void test_zone_known(void **state)
 	unsetenv("TZDIR");
 }
 
+/* The numbers of days, against the time at their noon. */
+static void test_read_day(void **state)
+{
+	static const char *const bad[] = {
+		"2026-11-31",	      "2026-02-29", "2100-02-29", "2026-00-01",
+		"2026-13-01",	      "2026-11-00", "2026-11-1 ", " 2026-11-1",
+		"2026/11/20",	      "2026-1-020", "20261-1-20", "-026-11-20",
+		"+026-11-20",	      "2026-11-2x", "2026-11- 2", "          ",
+		"\0\0\0\0\0\0\0\0\0",
+	};
+	char text[64];
+	int64_t number;
+	int days = 0;
+
+	(void)state;
+	enter("UTC");
+	for (int64_t day = -719528; day < 2932897; day += 1 + days % 3 * 5) {
+		time_t noon = day * 86400 + 43200;
+		struct tm t;
+
+		gmtime_r(&noon, &t);
+		sprintf(text, "%04d-%02d-%02d", t.tm_year + 1900, t.tm_mon + 1,
+			t.tm_mday);
+		assert_true(date_read_day(guard_copy(text, DATE_DAY_SIZE),
+					  &number));
+		assert_int_equal(number, day);
+		days++;
+	}
+	assert_true(days > 100000);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(date_read_day(bad[i], &number));
+	/* A month has its days and no more. */
+	for (int year = 1999; year <= 2004; year++)
+		for (int month = 0; month <= 13; month++)
+			for (int day = 0; day <= 40; day++) {
+				struct tm t = {.tm_year = year - 1900,
+					       .tm_mon = month - 1,
+					       .tm_mday = day};
+				struct tm same = t;
+
+				timegm(&same);
+				sprintf(text, "%04d-%02d-%02d", year, month,
+					day);
+				assert_int_equal(
+					date_read_day(text, &number),
+					same.tm_year == t.tm_year &&
+						same.tm_mon == t.tm_mon &&
+						same.tm_mday == t.tm_mday);
+			}
+}
+
+static void assert_day(const struct date_day *day, const char *text)
+{
+	int64_t number;
+
+	assert_memory_equal(day->text, text, DATE_DAY_SIZE);
+	assert_true(date_read_day(text, &number));
+	assert_int_equal(day->number, number);
+}
+
+/* It is today's at any moment, forward and back, wherever a day begins. */
+static void test_know_day(void **state)
+{
+	char text[DATE_DAY_SIZE];
+	uint64_t seed = 1120;
+
+	(void)state;
+	for (size_t i = 0; i < ZONES; i++) {
+		struct date_day day = {.number = 0};
+		time_t now = 1795172400;
+
+		enter(zones[i]);
+		for (int k = 0; k < 2000; k++) {
+			date_know_day(&day, now);
+			date_write_day(text, now);
+			assert_day(&day, text);
+			now += (time_t)(random_next(&seed) % 100000);
+			if (k % 10 == 0)
+				now -= 400000;
+			if (k % 7 == 0)
+				now = date_day_end(now) - k % 2;
+		}
+	}
+	enter("Europe/Berlin");
+	struct date_day day = {.number = 0};
+	date_know_day(&day, 1795215599);
+	assert_day(&day, "2026-11-20");
+	date_know_day(&day, 1795215600);
+	assert_day(&day, "2026-11-21");
+	date_know_day(&day, 1795215599);
+	assert_day(&day, "2026-11-20");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +427,8 @@ int main(void)
 		cmocka_unit_test(test_known_day_ends),
 		cmocka_unit_test(test_day_end),
 		cmocka_unit_test(test_zone_known),
+		cmocka_unit_test(test_read_day),
+		cmocka_unit_test(test_know_day),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

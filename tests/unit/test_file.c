@@ -22,6 +22,8 @@ int __real_clock_gettime(clockid_t id, struct timespec *t);
 int __wrap_clock_gettime(clockid_t id, struct timespec *t);
 int __real_nanosleep(const struct timespec *t, struct timespec *left);
 int __wrap_nanosleep(const struct timespec *t, struct timespec *left);
+ssize_t __real_pread(int fd, void *bytes, size_t len, off_t offset);
+ssize_t __wrap_pread(int fd, void *bytes, size_t len, off_t offset);
 time_t __wrap_time(time_t *t);
 
 /* 2026-11-20 12:00 in Berlin */
@@ -72,6 +74,19 @@ int __wrap_nanosleep(const struct timespec *t, struct timespec *left)
 	return 0;
 }
 
+static bool line_comes; /* after the next read that finds nothing */
+
+ssize_t __wrap_pread(int fd, void *bytes, size_t len, off_t offset)
+{
+	ssize_t n = __real_pread(fd, bytes, len, offset);
+
+	if (line_comes && n == 0) {
+		line_comes = false;
+		file_put_text(history, "2026-11-20 0\n");
+	}
+	return n;
+}
+
 static int begin(void **state)
 {
 	static char visits_path[256], history_path[256];
@@ -82,6 +97,7 @@ static int begin(void **state)
 	now = NOON;
 	is_frozen = false;
 	edit_after = 0;
+	line_comes = false;
 	settings = (struct settings){
 		.data_dir = folder_make(),
 		.store_timeout = 1000,
@@ -630,6 +646,21 @@ static void test_history_clock_back(void **state)
 	assert_today(1);
 }
 
+/* Without a `visits` there is no lock to look at it under: another worker may
+ * begin the day meanwhile. Its line is seen, and not written again. */
+static void test_history_that_is_begun_meanwhile(void **state)
+{
+	(void)state;
+	file_put_text(history, "");
+	line_comes = true;
+	assert_int_equal(store_open(&settings), 0);
+	assert_false(line_comes);
+	file_put_text(visits, "3\n");
+	assert_counted(1, 4);
+	assert_today(4);
+	assert_file(history, "2026-11-20 0\n");
+}
+
 static void test_history_of_before(void **state)
 {
 	(void)state;
@@ -932,6 +963,7 @@ int main(void)
 		TEST(test_history_line_a_day),
 		TEST(test_history_midnight),
 		TEST(test_history_clock_back),
+		TEST(test_history_that_is_begun_meanwhile),
 		TEST(test_history_of_before),
 		TEST(test_history_above_total),
 		TEST(test_history_torn),

@@ -8,8 +8,8 @@
 # libc's functions that it replaces go into UNIT_WRAP_test_NAME.
 
 # Tests of what one store alone is made of; the others run for every store.
-UNIT_OF_file := test_file test_faults
-UNIT_OF_redis := test_net
+UNIT_OF_file := test_file test_faults test_index test_row test_table
+UNIT_OF_redis :=
 UNIT_OF_OTHERS := $(filter-out $(UNIT_OF_$(STORE)), \
 	$(UNIT_OF_file) $(UNIT_OF_redis))
 
@@ -18,16 +18,17 @@ UNIT_TESTS ?= $(filter-out $(UNIT_OF_OTHERS),$(sort \
 UNIT_BIN := $(UNIT_TESTS:%=$(OUT)/tests/%)
 UNIT_RUNNER ?=
 
-UNIT_WRAP_test_file := time clock_gettime nanosleep
+UNIT_WRAP_test_file := time clock_gettime nanosleep pread
+UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
-	ftruncate fstat stat rename unlink access mkdir malloc nanosleep \
-	clock_gettime log_line
+	ftruncate fstat stat rename unlink access mkdir malloc calloc lseek \
+	syscall nanosleep clock_gettime log_line
 
 .PHONY: unit
 unit: $(UNIT_BIN)
 	@UNIT_RUNNER="$(UNIT_RUNNER)" sh tests/unit/run $(UNIT_BIN)
 
-$(OUT)/tests/test_store: $(OUT)/tests/unit/backend_$(STORE).o
+$(OUT)/tests/test_store $(OUT)/tests/test_counters: $(OUT)/tests/unit/backend_$(STORE).o
 
 # The objects come by the Makefile's rule: $(OUT)/tests/unit/test_NAME.o
 $(UNIT_BIN): $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(OUT)/tests/unit/unit.o \
