@@ -46,7 +46,7 @@ VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
 
 .PHONY: all run help install clean check test lint unit e2e sanitize crash \
 	crash-table sabotage setup bench bench-quick deps headers test-stores \
-	restarts
+	restarts docker-test image
 .DELETE_ON_ERROR:
 
 all: $(OUT)/visitd
@@ -93,6 +93,8 @@ help:
 	@echo "make setup        install what the tests need (Debian packages)"
 	@echo "make check        the fast loop: lint, unit tests, quick e2e"
 	@echo "make test         everything"
+	@echo "make docker-test  the stacks, on a Docker engine"
+	@echo "make image        visitd:latest, or visitd:\$$STORE"
 	@echo "make restarts     STORE=redis or postgres: its server under load, RESTARTS=100"
 	@echo "make crash        kill -9 under load, ROUNDS=20"
 	@echo "make sabotage     break the code, see the tests fail"
@@ -116,7 +118,8 @@ PYTEST = VISITD=$(OUT)/visitd $(PYTHON) -B -m pytest -q -p no:cacheprovider \
 	-c tests/e2e/pytest.ini --rootdir=tests/e2e $(E2E:%=tests/e2e/%)
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
-include tests/unit/unit.mk tests/fuzz/fuzz.mk
+# An image is built without the tests.
+include $(wildcard tests/unit/unit.mk tests/fuzz/fuzz.mk)
 
 setup:
 	tests/setup
@@ -195,6 +198,16 @@ test: setup
 	@$(MAKE) -s --no-print-directory fuzz-seeds
 	@echo "-- sabotage"
 	@$(MAKE) -s --no-print-directory sabotage
+	@echo "-- docker"
+	@$(MAKE) -s --no-print-directory docker-test
+
+# On a Docker engine, if one answers; with CI=true it is started.
+docker-test:
+	tests/docker/run
+
+image:
+	docker build --build-arg STORE=$(STORE) -t visitd:$(if \
+		$(filter file,$(STORE)),latest,$(STORE)) .
 
 crash: all crash-table
 	VISITD=$(OUT)/visitd $(PYTHON) -B tests/crash/run --rounds $(ROUNDS)

@@ -375,6 +375,23 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 	return counters_each(each, context, deadline());
 }
 
+/* Why access(2) to `what` was denied, and what its owner can do. */
+static int fail_access(const char *verb, const char *path, const char *what)
+{
+	struct stat st;
+	int error = errno;
+
+	if (error != EACCES || stat(what, &st) < 0 || st.st_uid == geteuid()) {
+		errno = error;
+		return fail("cannot %s %s:", verb, path);
+	}
+	return fail("cannot %s %s: %s belongs to user %u, and visitd runs as "
+		    "%u: chown %u %s, or run visitd as %u (in a container: "
+		    "user: \"%u\")",
+		    verb, path, what, st.st_uid, geteuid(), geteuid(), what,
+		    st.st_uid, st.st_uid);
+}
+
 /* Whether a missing file could be made. */
 static int check_folder(void)
 {
@@ -386,7 +403,8 @@ static int check_folder(void)
 	if (slash)
 		slash[slash == folder] = '\0';
 	if (access(slash ? folder : ".", W_OK | X_OK) < 0)
-		return fail("cannot make %s:", store.visits_path);
+		return fail_access("make", store.visits_path,
+				   slash ? folder : ".");
 	return 0;
 }
 
@@ -395,7 +413,8 @@ static int check_writable(void)
 	if (store.visits.fd < 0)
 		return check_folder();
 	if (access(store.visits.path, W_OK) < 0)
-		return fail("cannot write %s:", store.visits.path);
+		return fail_access("write", store.visits.path,
+				   store.visits.path);
 	return 0;
 }
 

@@ -1,0 +1,191 @@
+#!/bin/sh
+# Release the default stack: remove the old containers and the old image, build
+# for the given platforms, push, run.
+set -eu
+
+usage() {
+	cat <<'END'
+usage: ./deploy.sh [--dry-run] [--no-push] [--platform LIST]
+
+Stops and removes the containers of IMAGE, deletes the local image, builds it
+anew (docker buildx where there is one), pushes it to its registry, and runs
+docker-compose.yml with --build. Volumes stay. The image is tagged with its own
+tag, with the version, and with the version and the git commit.
+
+  --dry-run         print the commands, run none that changes anything
+  --no-push         build and run here only
+  --platform LIST   such as linux/amd64,linux/arm64; default: this machine's
+  --help            this text
+
+Environment:
+  IMAGE             default visitd:latest; a push needs the registry or the
+                    user in it, such as registry.example.com/visitd:latest
+END
+}
+
+step() { echo "deploy.sh: $*"; }
+
+fail() {
+	echo "deploy.sh: $1" >&2
+	[ $# -lt 2 ] || echo "deploy.sh: $2" >&2
+	exit 1
+}
+
+usage_error() {
+	echo "deploy.sh: $1" >&2
+	usage >&2
+	exit 100
+}
+
+# run ADVICE COMMAND...: what changes something. The advice is for its failure.
+run() {
+	advice=$1
+	shift
+	echo "+ $*"
+	[ -z "$dry_run" ] || return 0
+	"$@" || fail "failed: $*" "$advice"
+}
+
+dry_run=
+push=yes
+platform=
+while [ $# -gt 0 ]; do
+	case $1 in
+	--help | -h)
+		usage
+		exit 0
+		;;
+	--dry-run) dry_run=yes ;;
+	--no-push) push= ;;
+	--platform)
+		[ $# -gt 1 ] || usage_error "--platform takes a list"
+		platform=$2
+		shift
+		;;
+	--platform=*) platform=${1#*=} ;;
+	*) usage_error "unknown: $1" ;;
+	esac
+	shift
+done
+
+cd "$(dirname "$0")"
+IMAGE=${IMAGE:-visitd:latest}
+last=${IMAGE##*/}
+case $last in
+*@*) fail "IMAGE=$IMAGE: takes a name and a tag, no digest" ;;
+*:*) repository=${IMAGE%:*} ;;
+*)
+	repository=$IMAGE
+	IMAGE=$IMAGE:latest
+	;;
+esac
+VERSION=$(cat VERSION)
+COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+[ -z "$(git status --porcelain 2>/dev/null)" ] || COMMIT=$COMMIT-dirty
+export IMAGE VERSION COMMIT
+tags="$IMAGE $repository:$VERSION $repository:$VERSION-$COMMIT"
+
+# Whatever would fail later is found before anything is removed.
+
+command -v docker >/dev/null ||
+	fail "there is no docker here" "install it: https://docs.docker.com/engine/install/"
+docker info >/dev/null 2>&1 ||
+	fail "the engine does not answer" "start it, or see what docker info says"
+if docker compose version >/dev/null 2>&1; then
+	compose="docker compose"
+elif command -v docker-compose >/dev/null; then
+	compose=docker-compose
+else
+	fail "there is neither docker compose nor docker-compose" "install one of them"
+fi
+buildx=
+! docker buildx version >/dev/null 2>&1 || buildx=yes
+several=
+case $platform in
+*,*) several=yes ;;
+esac
+case ${push:+$repository} in
+'' | */*) ;;
+*)
+	fail "IMAGE=$IMAGE names no registry and no user to push to" \
+		"set IMAGE=you/$IMAGE, or say --no-push"
+	;;
+esac
+[ -z "$several" ] || [ -n "$buildx" ] ||
+	fail "several platforms need docker buildx" "install it, or name one platform"
+[ -z "$several" ] || [ -n "$push" ] ||
+	fail "an image for several platforms can only be pushed" \
+		"leave out --no-push, or name one platform"
+
+# Of this image alone: by its name, or by what that name stands for now.
+old=$(docker image inspect -f '{{.Id}}' "$IMAGE" 2>/dev/null) || old=
+containers=
+for id in $(docker ps -aq --no-trunc); do
+	of=$(docker inspect -f '{{.Config.Image}} {{.Image}}' "$id" 2>/dev/null) ||
+		continue
+	case " $of " in
+	*" $IMAGE "* | *" ${old:-none} "*) containers="$containers $id" ;;
+	esac
+done
+
+step "$IMAGE, version $VERSION, commit $COMMIT"
+if [ -n "$containers" ]; then
+	step "removing its containers (volumes stay)"
+	# shellcheck disable=SC2086
+	run "see docker ps -a" docker stop $containers
+	# shellcheck disable=SC2086
+	run "see docker ps -a" docker rm $containers
+fi
+if [ -n "$old" ]; then
+	step "deleting the old image"
+	for tag in $(docker image inspect -f '{{join .RepoTags " "}}' "$IMAGE"); do
+		case $tag in
+		"$repository":*)
+			run "another container or image uses it: docker ps -a" \
+				docker rmi "$tag"
+			;;
+		esac
+	done
+fi
+
+step "building${platform:+ for $platform}"
+set -- --build-arg "VERSION=$VERSION" --build-arg "COMMIT=$COMMIT"
+[ -z "$platform" ] || set -- "$@" --platform "$platform"
+for tag in $tags; do
+	set -- "$@" --tag "$tag"
+done
+advice="mend what it says, then run deploy.sh again; the old containers are gone"
+if [ -n "$several" ]; then
+	# The engine's own builder knows its own platform only.
+	docker buildx inspect visitd >/dev/null 2>&1 ||
+		run "see docker buildx ls" \
+			docker buildx create --name visitd --driver docker-container
+	run "$advice; is the registry logged in to (docker login)?" \
+		docker buildx build --builder visitd "$@" --push .
+elif [ -n "$buildx" ]; then
+	run "$advice" docker buildx build "$@" --load .
+else
+	run "$advice" docker build --force-rm "$@" .
+fi
+if [ -n "$push" ] && [ -z "$several" ]; then
+	step "pushing"
+	for tag in $tags; do
+		run "log in first (docker login), then run deploy.sh again" \
+			docker push "$tag"
+	done
+fi
+
+step "running"
+# shellcheck disable=SC2086
+run "see $compose logs app" $compose -f docker-compose.yml up -d --build
+if [ -z "$dry_run" ]; then
+	patience=60
+	until $compose -f docker-compose.yml exec -T app \
+		/usr/local/bin/visitd health >/dev/null 2>&1; do
+		patience=$((patience - 1))
+		[ "$patience" -gt 0 ] ||
+			fail "it does not get healthy" "see $compose logs app"
+		sleep 1
+	done
+	step "done: $IMAGE runs, and is healthy"
+fi

@@ -1,0 +1,294 @@
+"""What the tests of tests/docker stand on: docker, compose, stacks.
+
+tests/docker/run builds the images and sets the environment; everything that a
+test makes is of a project of its own, whose name begins with $PROJECT.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+PROJECT = os.environ.get("PROJECT", "visitd-test")
+TRANSCRIPTS = os.environ.get("TRANSCRIPTS")  # a folder, for those who look
+
+
+def wait_for(condition, within=40, what="a condition"):
+    """Poll until the condition gives something true, and give that."""
+    deadline = time.monotonic() + within
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {within} s in vain for {what}")
+        time.sleep(0.05)
+
+
+def run(*words, check=True, within=180, **options):
+    """Run a command to its end."""
+    words = [str(word) for word in words]
+    done = subprocess.run(words, capture_output=True, text=True,
+                          timeout=within, check=False, **options)
+    if check:
+        assert done.returncode == 0, (
+            f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def docker(*words, **options):
+    """The output of a docker command that must succeed."""
+    return run("docker", *words, **options).stdout.strip()
+
+
+def has_compose_2():
+    """Whether `docker compose` is there."""
+    return run("docker", "compose", "version", check=False).returncode == 0
+
+
+COMPOSE = (["docker", "compose"] if has_compose_2() else ["docker-compose"])
+
+
+def request(port, method="GET", path="/", body=None, headers=(), within=10,
+            host="127.0.0.1"):
+    """One request: status, headers, text. A Connection refused is raised."""
+    connection = http.client.HTTPConnection(host, port, timeout=within)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, dict(headers))
+        reply = connection.getresponse()
+        return reply.status, reply.headers, reply.read().decode()
+
+
+class Visitors:
+    """Visitors who come and go, on connections of their own, a hundred or so
+    a second: enough to meet a gap, and not all that this machine can do."""
+
+    def __init__(self, port, people=3):
+        self.port = port
+        self.numbers = []
+        self.failures = []
+        self.gone = threading.Event()
+        self.threads = [threading.Thread(target=self.visit)
+                        for _ in range(people)]
+
+    def visit(self):
+        while not self.gone.wait(0.02):
+            try:
+                status, _, text = request(self.port, within=30)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                continue
+            if status == 200:
+                self.numbers.append(int(text.rsplit(" ", 1)[1]))
+            else:
+                self.failures.append(status)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        wait_for(lambda: len(self.numbers) > 20, what="visitors")
+        return self
+
+    def __exit__(self, *exception):
+        self.leave()
+
+    def leave(self):
+        self.gone.set()
+        for thread in self.threads:
+            thread.join()
+
+    def __repr__(self):
+        return (f"{len(self.numbers)} answered, {len(self.failures)} failed"
+                f" {self.failures[:10]}")
+
+
+class Stack:
+    """One compose project in a folder with a docker-compose.yml.
+
+    `fast` names services whose health is to be asked every second, which goes
+    into an override file of the tests: what is shipped stays as it is.
+    """
+
+    def __init__(self, name, folder, port, *, fast=(), overrides=None,
+                 files=("docker-compose.yml",), **env):
+        self.name = name
+        self.folder = Path(folder)
+        self.port = port
+        self.project = f"{PROJECT}-{name}"
+        self.scratch = Path(tempfile.mkdtemp(prefix="visitd-docker-"))
+        self.scratch.chmod(0o755)
+        override = {"version": "3.9", "services": {
+            service: {"healthcheck": {"interval": "1s", "start_period": "30s"}}
+            for service in fast}}
+        for service, more in (overrides or {}).items():
+            override["services"].setdefault(service, {}).update(more)
+        (self.scratch / "override.yml").write_text(json.dumps(override))
+        self.env = {**os.environ, "COMPOSE_PROJECT_NAME": self.project,
+                    "COMPOSE_FILE": os.pathsep.join(
+                        [*files, str(self.scratch / "override.yml")]),
+                    **{key: str(value) for key, value in env.items()}}
+
+    def __enter__(self):
+        for busy in docker("ps", "-aq", "--filter",
+                           f"publish={self.port}").split():
+            raise AssertionError(f"port {self.port} is that of {busy}")
+        return self
+
+    def __exit__(self, kind, *exception):
+        if kind:
+            print(self.run("docker compose logs --no-color --tail 50",
+                           check=False).stdout)
+        self.run("docker compose down -v --remove-orphans", check=False)
+        shutil.rmtree(self.scratch)
+
+    # Commands
+
+    def words(self, command):
+        """A command as it is documented: with the compose that there is."""
+        words = command if isinstance(command, list) else command.split()
+        if words[:2] == ["docker", "compose"]:
+            return COMPOSE + words[2:]
+        if words[0] == "docker-compose":
+            return COMPOSE + words[1:]
+        return words
+
+    def run(self, command, **options):
+        """Run a documented command in the stack's folder, with a transcript
+        for those who look."""
+        done = run(*self.words(command), cwd=self.folder, env=self.env,
+                   **options)
+        self.note(command, done.stdout + done.stderr)
+        return done
+
+    def note(self, command, output):
+        if TRANSCRIPTS:
+            shown = (command if isinstance(command, str)
+                     else " ".join(command))
+            with open(Path(TRANSCRIPTS) / f"{self.name}.txt", "a",
+                      encoding="utf-8") as file:
+                file.write(f"$ {shown}\n{output}\n")
+
+    def out(self, command, **options):
+        """The output of a command that must succeed."""
+        return self.run(command, **options).stdout
+
+    @contextlib.contextmanager
+    def attached(self, command):
+        """A command that stays in the foreground until it gets a SIGINT."""
+        with open(self.scratch / "attached", "w+") as log:
+            process = subprocess.Popen(
+                self.words(command), cwd=self.folder, env=self.env,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True)
+            try:
+                yield process
+                process.send_signal(2)
+                process.wait(60)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+                log.seek(0)
+                self.note(command + "    # until ctrl-C", log.read())
+
+    # Containers
+
+    def containers(self, service):
+        """The ids of a service's containers."""
+        return docker("ps", "-aq", "--no-trunc",
+                      "--filter", f"label=com.docker.compose.project={self.project}",
+                      "--filter", f"label=com.docker.compose.service={service}"
+                      ).split()
+
+    def container(self, service):
+        """The id of a service's only container."""
+        found = self.containers(service)
+        assert len(found) == 1, f"{service}: {found}"
+        return found[0]
+
+    def inspect(self, service):
+        return inspect(self.container(service))
+
+    def wait_healthy(self, *services):
+        """Wait until all containers of these services are healthy."""
+        for service in services:
+            def healthy(service=service):
+                states = [inspect(id)["State"] for id in
+                          self.containers(service)]
+                return states and all(
+                    state.get("Health", {}).get("Status") == "healthy"
+                    for state in states)
+            wait_for(healthy, what=f"{service} to be healthy")
+
+    def kill_9(self, service):
+        """Kill the service's first process, as the kernel would; wait until
+        the engine has started it again."""
+        before = self.inspect(service)
+        run("kill", "-9", before["State"]["Pid"])
+
+        def again():
+            state = self.inspect(service)["State"]
+            return (state["Running"]
+                    and state["StartedAt"] != before["State"]["StartedAt"])
+        wait_for(again, what=f"{service} to be started again")
+
+    def inside(self, service, *words, **options):
+        """Run something in a service's container."""
+        return run("docker", "exec", self.container(service), *words,
+                   **options)
+
+    # Visits
+
+    def get(self, path="/", **options):
+        """A GET, repeated while nobody listens yet."""
+        def answer():
+            try:
+                return request(self.port, path=path, **options)
+            except (OSError, http.client.HTTPException):
+                return None
+        return wait_for(answer, what=f"port {self.port}")
+
+    def visit(self):
+        """Count one; its number. A 503 of a store that comes is waited for."""
+        def counted():
+            status, _, text = self.get()
+            return status == 200 and text
+        return int(wait_for(counted, what="a visit").rsplit(" ", 1)[1])
+
+    def total(self):
+        status, _, text = self.get("/visits")
+        assert status == 200, text
+        return int(text)
+
+
+def inspect(container):
+    return json.loads(docker("inspect", container))[0]
+
+
+def check_hardened(stack, service, user):
+    """What every service of every stack promises, seen from outside and from
+    inside."""
+    found = stack.inspect(service)
+    host = found["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"] and not host["CapAdd"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["Memory"] > 0 and host["PidsLimit"] > 0
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+    assert not host["Privileged"]
+    status = stack.inside(service, "cat", "/proc/1/status").stdout
+    facts = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert user in facts["Uid"].split() and "0" not in facts["Uid"].split()
+    for kind in ("CapPrm", "CapEff", "CapBnd"):
+        assert int(facts[kind], 16) == 0, kind
+    assert facts["NoNewPrivs"] == "1"
+    done = stack.inside(service, "touch", "/usr/local/x", check=False)
+    assert done.returncode != 0 and "Read-only" in done.stderr
