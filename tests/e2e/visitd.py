@@ -169,6 +169,7 @@ class PostgresStore:
 
     def __init__(self, root, server=None, database="postgres", cache=CACHE):
         self.root = Path(root)
+        self.is_own = server is None
         self.cache = RedisStore(root) if cache is True else cache
         if server:
             self.server, self.database = server, database
@@ -179,7 +180,10 @@ class PostgresStore:
         return self
 
     def __exit__(self, *exception):
-        pass
+        """Hundreds of them would be gigabytes, and long to remove."""
+        if self.is_own:
+            self.server.call(
+                f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
 
     def settings(self):
         """The environment that points a server here."""
