@@ -1,12 +1,9 @@
 // Holds the manifests on standard input, a JSON array, against the schemas of
-// Kubernetes in ./node_modules. They let members pass that they do not name.
-const { createRequire } = require("module");
-const load = createRequire(`${process.cwd()}/package.json`);
-
+// Kubernetes in node_modules beside it. They let members pass that they do not name.
 const faults = [];
 for (const manifest of JSON.parse(require("fs").readFileSync(0))) {
   const { apiVersion, kind } = manifest;
-  const model = load(`kubernetes-models/${apiVersion}/${kind}`)[kind];
+  const model = require(`kubernetes-models/${apiVersion}/${kind}`)[kind];
   try {
     new model(manifest).validate();
   } catch (error) {
