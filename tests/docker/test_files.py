@@ -212,7 +212,7 @@ case "$1 ${2-}" in
 	c2) echo "redis:7-alpine sha256:redis" ;;
 	c3) echo "sha256:old sha256:old" ;;
 	esac ;;
-"build --build-arg") [ -z "${BUILD_FAILS-}" ] ;;
+"build --force-rm") [ -z "${BUILD_FAILS-}" ] ;;
 esac
 """
 
