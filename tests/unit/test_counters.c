@@ -38,20 +38,6 @@ static int end(void **state)
 	return 0;
 }
 
-static struct tally add(const char *counter, int64_t n)
-{
-	struct tally t = {.counter = slice_of(counter),
-			  .n = n,
-			  .total = -1,
-			  .today = -1,
-			  .status = -1};
-
-	store_add(&t, 1);
-	if (t.status)
-		assert_true(t.error && *t.error);
-	return t;
-}
-
 static void assert_tally(struct tally t, int64_t total, int64_t today,
 			 bool is_new)
 {

@@ -36,20 +36,6 @@ static int store_end(void **state)
 	return 0;
 }
 
-static struct tally add(const char *counter, int64_t n)
-{
-	struct tally t = {.counter = slice_of(counter),
-			  .n = n,
-			  .total = -1,
-			  .today = -1,
-			  .status = -1};
-
-	store_add(&t, 1);
-	if (t.status)
-		assert_true(t.error && *t.error);
-	return t;
-}
-
 static struct tally add_home(int64_t n)
 {
 	return add(STORE_HOME, n);
