@@ -179,38 +179,45 @@ static struct timespec changed_at(void)
 /*
  * Takes the lock and the number. An edit half done is waited for, with the
  * lock released and without making the file that an editor is about to. One
- * edit after another may be met at that moment: each gets its time.
+ * edit after another may be met at that moment: each gets its time, also when
+ * this process was kept from the CPU from one of them to the next.
  */
 static int lock_and_read(struct text *text, bool create, int64_t until)
 {
 	const struct timespec moment = {.tv_nsec = 1000000};
-	int64_t again_until = clock_ms() + AGAIN_MS;
 	struct timespec changed = {0, 0};
+	int64_t again_until = 0;
+	bool patient = store.has_seen;
 
 	for (;;) {
-		bool patient = store.has_seen && clock_ms() < again_until;
 		int status = lock_visits(until, create && !patient);
 
 		if (status)
 			return status;
 		status = read_visits(text);
-		if (!status && (text->len > 0 || !patient)) {
-			store.has_seen = text->len > 0;
-			return 0;
-		}
+		if (!status && text->len > 0)
+			break;
+		struct timespec now = changed_at();
+		bool is_same = memcmp(&now, &changed, sizeof(now)) == 0;
+		/* What was missing is new: this has made it. */
+		bool is_over = !patient && (is_same || changed.tv_sec == 0);
+		if (!status && is_over)
+			break;
 		unlock_visits();
 		if (status)
 			return status;
-		struct timespec now = changed_at();
-		if (memcmp(&now, &changed, sizeof(now)) != 0) {
+		if (!is_same || again_until == 0) {
 			changed = now;
 			again_until = clock_ms() + AGAIN_MS;
 		}
+		patient = clock_ms() < again_until;
 		if (clock_ms() > until)
 			return fail("%s is emptied all the time",
 				    store.visits_path);
 		nanosleep(&moment, NULL);
 	}
+	store.has_seen = text->len > 0;
+	return 0;
 }
 
 /* Under the lock: invariant 4. `old` is what was read. */

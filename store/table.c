@@ -432,18 +432,30 @@ static int catch_up(struct table *t, off_t size)
 	return status;
 }
 
+/* When the open file was last changed by anybody. */
+static struct timespec changed_at(const struct table *t)
+{
+	struct stat st;
+
+	if (t->file.fd < 0 || fstat(t->file.fd, &st) < 0)
+		return (struct timespec){0, 0};
+	return st.st_ctim;
+}
+
 /*
- * Whether the size of an odd file has stayed the same for long enough. This
- * lasts from call to call: one that has too little time leaves the rest to the
- * next, and what is odd for good is waited for once.
+ * Whether an odd file has stayed the same for long enough. This lasts from call
+ * to call: one that has too little time leaves the rest to the next, and what
+ * is odd for good is waited for once.
  */
-static bool is_over(struct table_edit *edit, off_t size)
+static bool is_over(struct table *t, off_t size)
 {
 	int64_t now = clock_ms();
+	struct timespec changed = changed_at(t);
 
-	if (edit->over_at == 0 || size != edit->size)
-		*edit = (struct table_edit){size, now + EDIT_MS};
-	return now >= edit->over_at;
+	if (t->edit.over_at == 0 || size != t->edit.size ||
+	    memcmp(&changed, &t->edit.changed, sizeof(changed)) != 0)
+		t->edit = (struct table_edit){size, changed, now + EDIT_MS};
+	return now >= t->edit.over_at;
 }
 
 /* Half a row, or less than there was; of a new file only what none can be. */
@@ -467,7 +479,7 @@ int table_lock(struct table *t, bool create, int64_t deadline)
 			return status;
 		off_t size = t->file.fd >= 0 ? disk_size(&t->file) : 0;
 		bool odd = is_odd(t, size);
-		if (!odd || is_over(&t->edit, size)) {
+		if (!odd || is_over(t, size)) {
 			status = size < 0 ? fail_read(t) : catch_up(t, size);
 			if (!status)
 				t->edit.over_at = 0;

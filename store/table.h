@@ -12,7 +12,7 @@
  *    (and for no more than a twentieth of the time, if it is a large one).
  * 4. A file that somebody's editor has written is parsed by lines, and a fresh
  *    table takes its place. One that is being written (it shrank, or has half a
- *    row) is left alone until its size has stayed the same for a moment.
+ *    row) is left alone until it has stayed the same for a moment.
  *    Two rows of one name become one.
  * 5. A tail that is the beginning of a row, or NULs, was never answered: it is
  *    cut off. A line that is not understood is never overwritten: 503 until it
@@ -36,6 +36,7 @@
 /* A file that an editor may be at work on. */
 struct table_edit {
 	off_t size;
+	struct timespec changed;
 	int64_t over_at; /* clock_ms(); 0: there is none */
 };
 

@@ -57,8 +57,8 @@ def check(result, edits, stalled=False):
 def echo(path, number):
     """What a shell's echo does; whether it was kept from the CPU between its
     truncation and its write for as long as visitd waits for the latter."""
-    file = os.open(path, os.O_WRONLY | os.O_TRUNC)
     begun = time.monotonic()
+    file = os.open(path, os.O_WRONLY | os.O_TRUNC)
     os.write(file, f"{number}\n".encode())
     took = time.monotonic() - begun
     os.close(file)

@@ -60,11 +60,23 @@ static void freeze(void)
 
 static struct settings settings;
 static const char *visits, *history;
-static int edit_after; /* so many sleeps, somebody writes 500 */
+static int edit_after;	/* so many sleeps, somebody writes 500 */
+static bool is_stalled; /* the next sleep takes longer than an edit may */
+
+/* And after the stall another edit is half done. */
+static void stall(void)
+{
+	is_stalled = false;
+	file_put_text(visits, "41\n");
+	file_empty_later(visits);
+	monotonic_ahead++;
+}
 
 int __wrap_nanosleep(const struct timespec *t, struct timespec *left)
 {
-	if (edit_after > 0 && --edit_after == 0)
+	if (is_stalled)
+		stall();
+	else if (edit_after > 0 && --edit_after == 0)
 		file_put_text(visits, "500\n");
 	if (!is_frozen)
 		return __real_nanosleep(t, left);
@@ -97,7 +109,7 @@ static int begin(void **state)
 	now = NOON;
 	is_frozen = false;
 	edit_after = 0;
-	line_comes = false;
+	is_stalled = line_comes = false;
 	settings = (struct settings){
 		.data_dir = folder_make(),
 		.store_timeout = 1000,
@@ -413,6 +425,21 @@ static void test_edit_half_done(void **state)
 		assert_int_equal(edit_after, 0);
 		assert_counted(1, 501 + counts);
 	}
+}
+
+/* Emptied before a stall of this process and emptied after it are two edits. */
+static void test_edit_after_a_stall(void **state)
+{
+	(void)state;
+	freeze();
+	settings.store_timeout = 5000;
+	open_with("41\n");
+	assert_counted(1, 42);
+	assert_int_equal(truncate(visits, 0), 0);
+	is_stalled = true;
+	edit_after = 1;
+	assert_counted(1, 501);
+	assert_int_equal(edit_after, 0);
 }
 
 /* What stays empty is zero, after a moment. */
@@ -951,6 +978,7 @@ int main(void)
 		TEST(test_replaced),
 		TEST(test_removed),
 		TEST(test_edit_half_done),
+		TEST(test_edit_after_a_stall),
 		TEST(test_emptied),
 		TEST(test_touched),
 		TEST(test_symlink),

@@ -869,6 +869,32 @@ static void test_edit_half_done(void **state)
 	}
 }
 
+/* The process is kept from the CPU for longer than an edit may take, and then
+ * another one is half done. */
+static void stall(void)
+{
+	put_text(today_row(41, "a"));
+	file_empty_later(counters);
+	ahead += 1000;
+	edit = write_500;
+	edit_after = 1;
+}
+
+static void test_edit_after_a_stall(void **state)
+{
+	(void)state;
+	freeze();
+	settings.store_timeout = 5000;
+	must_open();
+	replace_by(today_row(41, "a"));
+	assert_counted("a", 1, 42);
+	assert_int_equal(truncate(counters, 0), 0);
+	edit = stall;
+	edit_after = 1;
+	assert_counted("a", 1, 501);
+	assert_int_equal(edit_after, 0);
+}
+
 /* A table that grows line by line for longer than a call may take. */
 static void grow(void)
 {
@@ -1820,6 +1846,7 @@ int main(void)
 		TEST(test_same_inode),
 		TEST(test_removed),
 		TEST(test_edit_half_done),
+		TEST(test_edit_after_a_stall),
 		TEST(test_edit_without_end),
 		TEST(test_edit_and_short_timeout),
 		TEST(test_lines),

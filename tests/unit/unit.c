@@ -124,6 +124,25 @@ void file_put_text(const char *path, const char *text)
 	file_put(path, text, strlen(text));
 }
 
+static struct timespec changed_at(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_ctim;
+}
+
+void file_empty_later(const char *path)
+{
+	struct timespec before = changed_at(path), after;
+
+	do {
+		file_put(path, "", 0);
+		after = changed_at(path);
+	} while (after.tv_sec == before.tv_sec &&
+		 after.tv_nsec == before.tv_nsec);
+}
+
 long file_get(const char *path, char *buf, size_t cap)
 {
 	int fd = open(path, O_RDONLY);

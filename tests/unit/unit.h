@@ -42,6 +42,10 @@ const char *folder_path(const char *name);
 void file_put(const char *path, const char *bytes, size_t len);
 void file_put_text(const char *path, const char *text);
 
+/* Empties it, at another tick of the file system's clock than the one of its
+ * last change. */
+void file_empty_later(const char *path);
+
 /* What the file holds, ended by a NUL, and its length; -1 if there is none. */
 long file_get(const char *path, char *buf, size_t cap);
 
