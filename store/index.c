@@ -109,6 +109,12 @@ int index_reserve(struct index *index, size_t rows)
 	return cap > index->cap ? grow(index, cap) : 0;
 }
 
+void index_prefetch(const struct index *index, uint32_t hash)
+{
+	if (index->cap > 0)
+		__builtin_prefetch(&index->slots[hash & (index->cap - 1)]);
+}
+
 int index_add(struct index *index, uint32_t hash, size_t row)
 {
 	if (index_reserve(index, index->len + 1) < 0)

@@ -24,6 +24,10 @@ uint32_t index_hash(struct slice name);
 /* Makes room for so many rows at once. 0, or -1 with errno: ENOMEM. */
 int index_reserve(struct index *index, size_t rows);
 
+/* Begins to bring the place of a hash into the CPU's cache: who adds a hundred
+ * rows at a time waits for memory once, and not a hundred times. */
+void index_prefetch(const struct index *index, uint32_t hash);
+
 /* Adds a row, which must be under 2^32-1. 0, or -1 with errno: ENOMEM. */
 int index_add(struct index *index, uint32_t hash, size_t row);
 

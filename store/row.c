@@ -84,18 +84,20 @@ static bool is_total(const char *row)
 		is_blank(row + TOTAL_AT, TOTAL_SIZE - 1));
 }
 
-/* A column is a space, and digits that spaces stand before: mostly no visits,
- * which a table of 100,000 rows is read in half the time for. */
+/* A column is a space, and digits that spaces stand before. Behind the last day
+ * with a visit all of them are alike, which is looked at first, since a table
+ * of 100,000 rows is read in half the time so. */
 static bool are_columns(const char *row)
 {
 	static const char zero[COLUMN_SIZE + 1] = "           0";
+	const char *at = row + COLUMNS_AT, *end = at + COLUMNS_SIZE;
+	int64_t n;
 
-	for (int i = 0; i < ROW_DAYS; i++) {
-		const char *at = row + COLUMNS_AT + i * COLUMN_SIZE;
-		int64_t n;
-
-		if (memcmp(at, zero, COLUMN_SIZE) == 0)
-			continue;
+	for (; at < end; at += COLUMN_SIZE) {
+		if (memcmp(at, zero, COLUMN_SIZE) == 0 &&
+		    memcmp(at, at + COLUMN_SIZE,
+			   (size_t)(end - at) - COLUMN_SIZE) == 0)
+			return true;
 		if (*at != ' ' || !read_number(at, COLUMN_SIZE, &n))
 			return false;
 	}

@@ -80,10 +80,9 @@ static int read_row(const struct table *t, size_t number, char *row)
 }
 
 /* The row of a name: 0, 404, or ODD when what is known is not true any more. */
-static int look_up(const struct table *t, struct slice name, char *row,
-		   size_t *number)
+static int look_up_hash(const struct table *t, struct slice name, uint32_t hash,
+			char *row, size_t *number)
 {
-	uint32_t hash = index_hash(name);
 	size_t cursor = 0;
 
 	while (index_next(&t->index, hash, &cursor, number)) {
@@ -101,34 +100,57 @@ static int look_up(const struct table *t, struct slice name, char *row,
 	return 404;
 }
 
-/* Notes row number t->rows. ODD: its name has one already. */
-static int know_row(struct table *t, const char *row)
+static int look_up(const struct table *t, struct slice name, char *row,
+		   size_t *number)
 {
-	struct slice name = row_name(row);
+	return look_up_hash(t, name, index_hash(name), row, number);
+}
+
+/* Notes row number t->rows. ODD: its name has one already. */
+static int know_row(struct table *t, const char *row, uint32_t hash)
+{
 	char other[ROW_SIZE];
 	size_t number;
-	int status = look_up(t, name, other, &number);
+	int status = look_up_hash(t, row_name(row), hash, other, &number);
 
 	if (status != 404)
 		return status == 0 ? ODD : status;
-	if (index_add(&t->index, index_hash(name), t->rows) < 0)
+	if (index_add(&t->index, hash, t->rows) < 0)
 		return fail_memory(t);
 	t->rows++;
 	t->dropped += row_total(row) == ROW_DROPPED;
 	return 0;
 }
 
-/* Takes in the rows up to `rows`. ODD: t->rows is the first that is not as it
- * should be. */
+/* Notes `n` rows, CHUNK_ROWS at most. ODD: t->rows is the first that is not as
+ * it should be. */
+static int know_chunk(struct table *t, const char *rows, size_t n)
+{
+	uint32_t hashes[CHUNK_ROWS];
+	size_t whole = 0;
+	int status = 0;
+
+	while (whole < n && row_is_whole(rows + whole * ROW_SIZE)) {
+		hashes[whole] = index_hash(row_name(rows + whole * ROW_SIZE));
+		index_prefetch(&t->index, hashes[whole]);
+		whole++;
+	}
+	for (size_t i = 0; i < whole && !status; i++)
+		status = know_row(t, rows + i * ROW_SIZE, hashes[i]);
+	return status == 0 && whole < n ? ODD : status;
+}
+
+/* Takes in the rows up to `rows`; ODD as above. */
 static int know_rows(struct table *t, size_t rows)
 {
 	static char chunk[CHUNK_ROWS * ROW_SIZE];
+	int status = 0;
 
 	/* A table of 100,000 would else be put in its place eight times. */
 	if (index_reserve(&t->index, rows < RESERVE_MAX ? rows : RESERVE_MAX) <
 	    0)
 		return fail_memory(t);
-	while (t->rows < rows) {
+	while (t->rows < rows && !status) {
 		size_t n = rows - t->rows < CHUNK_ROWS ? rows - t->rows
 						       : CHUNK_ROWS;
 		ssize_t have = disk_read(&t->file, chunk, n * ROW_SIZE,
@@ -138,15 +160,9 @@ static int know_rows(struct table *t, size_t rows)
 			return fail_read(t);
 		if ((size_t)have < n * ROW_SIZE)
 			return ODD;
-		for (size_t i = 0; i < n; i++) {
-			const char *row = chunk + i * ROW_SIZE;
-			int status = row_is_whole(row) ? know_row(t, row) : ODD;
-
-			if (status)
-				return status;
-		}
+		status = know_chunk(t, chunk, n);
 	}
-	return 0;
+	return status;
 }
 
 /*
