@@ -311,7 +311,7 @@ def test_an_item_with_a_bad_chunk_is_not_created(single):
     for bad in (whole[:-5] + b"x\r\n\r\n", whole[:-2] + b"X : y\r\n\r\n",
                 whole.replace(b"\r\n0\r\n", b"!\r\n0\r\n")):
         check_refused(single, bad, {400})
-    with single.client(timeout=4) as client:
+    with single.client(timeout=8) as client:
         client.send(whole[:-2])
         client.end()
         client.ends()

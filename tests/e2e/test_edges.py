@@ -618,7 +618,7 @@ def test_the_end_of_input_inside_a_request_closes(shared, data):
     """At once and without an answer; what came before it is answered."""
     before = shared.visit()
     for first in (b"", render()):
-        with shared.client(timeout=4) as client:
+        with shared.client(timeout=8) as client:
             client.send(first + data)
             client.end()
             if first:
@@ -629,7 +629,7 @@ def test_the_end_of_input_inside_a_request_closes(shared, data):
 
 def test_the_end_of_input_after_100_closes(single):
     before = single.get("/visits").number
-    with single.client(timeout=4) as client:
+    with single.client(timeout=8) as client:
         client.send(expecting(5))
         client.continues()
         client.send(b"hell")
@@ -757,7 +757,7 @@ class Waiting:
                 self.client.send(self.dribble)
             return False
         took = time.monotonic() - self.begun
-        assert self.when - 1 < took < self.when + 4 * visitd.PATIENCE
+        assert self.when - 1 < took < self.when * 2
         if self.expected:
             reply = self.client.reply(self.method)
             assert reply.status == self.expected
@@ -783,7 +783,7 @@ def unread(port):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_deadlines_10_30_and_60_seconds(store):
     """All of them at once, on one server that serves others meanwhile."""
     half = render(body=b"hello")[:-1]
@@ -824,9 +824,9 @@ def test_deadlines_10_30_and_60_seconds(store):
                 hung_up = time.monotonic() - stuck_since
                 watch.unregister(stuck.socket)
             waiting = [one for one in waiting if not one.look()]
-            assert time.monotonic() - stuck_since < 75 * visitd.PATIENCE
+            assert time.monotonic() - stuck_since < 130
             assert honest.request("GET", "/robots.txt").status == 200
-        assert 55 < hung_up < 66 * visitd.PATIENCE
+        assert 55 < hung_up < 120
         stuck.close()
         assert honest.request("GET", "/visits").number == begun + 2
 

@@ -7,7 +7,7 @@ from load import Load
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_promise_2_fifty_clients_and_four_workers_count_exactly(store):
     """100,000 visits; half the clients alone, half with ten in flight."""
     visits = 100_000

@@ -254,7 +254,7 @@ def test_a_bind_mounted_single_file_is_written_in_place(store):
 
 # Locked, read-only, full
 
-TIMEOUT = 500
+TIMEOUT = 1000
 
 
 @contextlib.contextmanager

@@ -224,7 +224,7 @@ def test_a_half_closed_client_gets_all_its_pipelined_answers(shared):
 @pytest.mark.parametrize("data", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 def test_the_end_of_input_inside_a_request_closes_at_once(shared, data):
     before = shared.visit()
-    with shared.client(timeout=4) as client:
+    with shared.client(timeout=8) as client:
         client.send(data)
         client.end()
         client.ends()

@@ -323,7 +323,7 @@ ENDS = {"redis": [signal.SIGTERM, signal.SIGKILL],
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + 10 * RESTARTS)
+@pytest.mark.timeout(240 + 10 * RESTARTS)
 @pytest.mark.parametrize("number_of_signal", ENDS.get(visitd.STORE, []))
 def test_promise_2_the_store_restarted_ten_times_under_load(scratch,
                                                             number_of_signal):

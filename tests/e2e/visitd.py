@@ -32,8 +32,9 @@ MAX = 2**63 - 1
 HOLDS_NUL = STORE != "postgres"  # texts with U+0000
 
 SANITIZED = BINARY.exists() and b"__asan_init" in BINARY.read_bytes()
-# A sanitized binary gets more time before a test calls it hung.
-PATIENCE = 3 if SANITIZED else 1
+# What is waited for comes at once, but on a busy machine; a sanitized binary
+# gets more time before a test calls it hung.
+PATIENCE = 6 if SANITIZED else 2
 
 
 def wait_for(condition, within=10, what="a condition"):
