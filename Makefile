@@ -44,9 +44,10 @@ VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
 	-MMD -MP -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
 
-.PHONY: all run help install clean check test lint unit e2e sanitize crash \
-	crash-table sabotage setup bench bench-quick deps headers test-stores \
-	restarts docker-test image
+.PHONY: all run help install clean check test lint unit e2e crash \
+	crash-table sabotage setup bench bench-quick deps headers restarts image \
+	test-store test-gcc test-clang test-musl test-asan test-redis \
+	test-postgres test-valgrind docker-test
 .DELETE_ON_ERROR:
 
 all: $(OUT)/visitd
@@ -92,7 +93,7 @@ help:
 	@echo "make install      under DESTDIR and PREFIX ($(PREFIX))"
 	@echo "make setup        install what the tests need (Debian packages)"
 	@echo "make check        the fast loop: lint, unit tests, quick e2e"
-	@echo "make test         everything but Docker"
+	@echo "make test         everything; with Docker, if an engine runs"
 	@echo "make docker-test  the stacks, on a Docker engine"
 	@echo "make image        visitd:latest, or visitd:\$$STORE"
 	@echo "make restarts     STORE=redis or postgres: its server under load, RESTARTS=100"
@@ -156,14 +157,6 @@ STORE_E2E := test_admin.py test_commands.py test_counters.py \
 STORE_E2E_redis := test_cluster.py test_redis.py
 STORE_E2E_postgres := test_cache.py test_postgres.py
 
-test-stores:
-	@$(MAKE) -s --no-print-directory $(STRICT) STORE=file
-	@for store in redis postgres; do \
-		echo "-- STORE=$$store"; \
-		$(MAKE) -s --no-print-directory $(STRICT) STORE=$$store \
-			test-store || exit 1; \
-	done
-
 test-store: all
 	@$(MAKE) -s --no-print-directory $(STRICT) unit \
 		UNIT_TESTS='$(STORE_UNITS)'
@@ -175,34 +168,53 @@ test-store: all
 restarts: all
 	RESTARTS=$(or $(RESTARTS),100) $(PYTEST) -k restarted
 
+# All there is. Two parts at a time, since most of them wait more than they
+# compute; what a part says comes when it ends.
+TEST_PARTS := test-gcc test-asan docker-test sabotage test-redis \
+	test-postgres test-valgrind test-clang test-musl fuzz-seeds
+MAKE_PART = $(MAKE) -s --no-print-directory $(STRICT)
+
 test: setup
 	@$(MAKE) -s --no-print-directory lint
-	@echo "-- gcc"
-	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
-		CFLAGS='-O2 -g' all unit e2e crash-table ROUNDS=5
-	@echo "-- clang"
-	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-clang CC=clang \
-		CFLAGS='-O2 -g' all unit
-	@echo "-- musl, static"
-	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-musl \
-		CC=musl-gcc CFLAGS='-Os -g' LDFLAGS=-static all e2e \
-		PYTEST_ARGS='-m "not slow"'
-	@echo "-- AddressSanitizer and UndefinedBehaviorSanitizer"
-	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-asan CC=gcc \
-		CFLAGS='$(SANITIZE)' all unit e2e
-	@$(MAKE) -s --no-print-directory test-stores
-	@echo "-- valgrind"
-	@$(MAKE) -s --no-print-directory $(STRICT) OUT=build/$(STORE)-gcc CC=gcc \
-		CFLAGS='-O2 -g' unit UNIT_RUNNER='env UNIT_SHARE=10 valgrind -q --error-exitcode=99 --trace-children=no'
-	@echo "-- fuzz: the seeds"
-	@$(MAKE) -s --no-print-directory fuzz-seeds
-	@echo "-- sabotage"
-	@$(MAKE) -s --no-print-directory sabotage
+	@for store in file redis postgres; do \
+		$(MAKE_PART) -j2 STORE=$$store || exit 1; \
+	done
+	@echo "-- two at a time: $(TEST_PARTS)"
+	@$(MAKE) -s --no-print-directory -j2 --output-sync=recurse $(TEST_PARTS)
 
-# On a Docker engine, if one answers; with CI=true it is started. Not a part of
-# make test yet: it takes minutes, and is to prove itself by itself first.
+test-gcc:
+	@echo "-- gcc"
+	@$(MAKE_PART) OUT=build/$(STORE)-gcc CC=gcc CFLAGS='-O2 -g' \
+		all unit e2e crash-table ROUNDS=5
+
+test-clang:
+	@echo "-- clang"
+	@$(MAKE_PART) OUT=build/$(STORE)-clang CC=clang CFLAGS='-O2 -g' all unit
+
+test-musl:
+	@echo "-- musl, static"
+	@$(MAKE_PART) OUT=build/$(STORE)-musl CC=musl-gcc CFLAGS='-Os -g' \
+		LDFLAGS=-static all e2e PYTEST_ARGS='-m "not slow"'
+
+test-asan:
+	@echo "-- AddressSanitizer and UndefinedBehaviorSanitizer"
+	@$(MAKE_PART) OUT=build/$(STORE)-asan CC=gcc CFLAGS='$(SANITIZE)' \
+		all unit e2e
+
+test-redis test-postgres: test-%:
+	@echo "-- STORE=$*"
+	@$(MAKE_PART) STORE=$* test-store
+
+# With the programs of test-gcc.
+test-valgrind: test-gcc
+	@echo "-- valgrind"
+	@$(MAKE_PART) OUT=build/$(STORE)-gcc CC=gcc CFLAGS='-O2 -g' unit \
+		UNIT_RUNNER='env UNIT_SHARE=10 valgrind -q --error-exitcode=99 --trace-children=no'
+
+# On a Docker engine, if one answers; with CI=true it is started.
 docker-test:
-	tests/docker/run
+	@echo "-- Docker"
+	@tests/docker/run
 
 image:
 	docker build --build-arg STORE=$(STORE) -t visitd:$(if \
@@ -222,7 +234,8 @@ $(OUT)/tests/crash_table: $(OUT)/tests/crash/table.o \
 -include $(OUT)/tests/crash/table.d
 
 sabotage: all
-	$(PYTHON) -B tests/sabotage/run
+	@echo "-- sabotage"
+	@$(PYTHON) -B tests/sabotage/run
 
 bench: all
 	VISITD=$(OUT)/visitd tests/bench/run

@@ -443,12 +443,13 @@ def converse(port, data, *, method="GET", half_close=False):
 
 
 class Port:
-    """A free port below the ephemeral ones, reserved among test processes by
-    an abstract socket of that name, which ends with its process."""
+    """A free port below the ephemeral ones and above those of tests/docker,
+    reserved among test processes by an abstract socket of that name, which ends
+    with its process."""
 
     def __init__(self):
         while True:
-            self.number = random.randrange(10000, 32000)
+            self.number = random.randrange(20000, 32000)
             self.mark = socket.socket(socket.AF_UNIX)
             try:
                 self.mark.bind(f"\0visitd-port-{self.number}")
