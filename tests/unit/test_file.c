@@ -61,12 +61,11 @@ static void freeze(void)
 static struct settings settings;
 static const char *visits, *history;
 static int edit_after;	/* so many sleeps, somebody writes 500 */
-static bool is_stalled; /* the next sleep takes longer than an edit may */
+static int stall_after; /* so many, one takes longer than an edit may */
 
 /* And after the stall another edit is half done. */
 static void stall(void)
 {
-	is_stalled = false;
 	file_put_text(visits, "41\n");
 	file_empty_later(visits);
 	monotonic_ahead++;
@@ -74,10 +73,12 @@ static void stall(void)
 
 int __wrap_nanosleep(const struct timespec *t, struct timespec *left)
 {
-	if (is_stalled)
-		stall();
-	else if (edit_after > 0 && --edit_after == 0)
+	if (stall_after > 0) {
+		if (--stall_after == 0)
+			stall();
+	} else if (edit_after > 0 && --edit_after == 0) {
 		file_put_text(visits, "500\n");
+	}
 	if (!is_frozen)
 		return __real_nanosleep(t, left);
 	frozen.tv_nsec += t->tv_nsec;
@@ -109,7 +110,8 @@ static int begin(void **state)
 	now = NOON;
 	is_frozen = false;
 	edit_after = 0;
-	is_stalled = line_comes = false;
+	stall_after = 0;
+	line_comes = false;
 	settings = (struct settings){
 		.data_dir = folder_make(),
 		.store_timeout = 1000,
@@ -434,12 +436,16 @@ static void test_edit_after_a_stall(void **state)
 	freeze();
 	settings.store_timeout = 5000;
 	open_with("41\n");
-	assert_counted(1, 42);
-	assert_int_equal(truncate(visits, 0), 0);
-	is_stalled = true;
-	edit_after = 1;
-	assert_counted(1, 501);
-	assert_int_equal(edit_after, 0);
+	/* Also in the last of the sleeps for the first edit. */
+	for (int sleeps = 1; sleeps <= 101; sleeps += 10) {
+		file_put_text(visits, "41\n");
+		assert_counted(1, 42);
+		assert_int_equal(truncate(visits, 0), 0);
+		stall_after = sleeps;
+		edit_after = 1;
+		assert_counted(1, 501);
+		assert_int_equal(edit_after, 0);
+	}
 }
 
 /* What stays empty is zero, after a moment. */
