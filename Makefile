@@ -202,8 +202,9 @@ test-asan:
 		all unit e2e
 
 test-redis test-postgres: test-%:
-	@echo "-- STORE=$*"
-	@$(MAKE_PART) STORE=$* test-store
+	@echo "-- STORE=$*, with the sanitizers, too"
+	@$(MAKE_PART) STORE=$* unit UNIT_TESTS='$(STORE_UNITS)'
+	@$(MAKE_PART) STORE=$* OUT=build/$*-asan CFLAGS='$(SANITIZE)' test-store
 
 # With the programs of test-gcc.
 test-valgrind: test-gcc

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import shutil
@@ -34,10 +35,13 @@ def store_without_cache(scratch):
         yield made
 
 
+ROLES = itertools.count()
+
+
 @pytest.fixture(name="role")
 def own_role(store):
     """One that may log in, and nothing else."""
-    name = f"of_{store.database}"
+    name = f"role{next(ROLES)}"
     store.server.call(f"CREATE ROLE {name} LOGIN")
     return name
 

@@ -175,16 +175,15 @@ class PostgresStore:
         if server:
             self.server, self.database = server, database
         else:
-            self.server, self.database = postgres_server.shared_server()
+            self.server = postgres_server.shared().server
+            self.database = postgres_server.shared().take()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        """Hundreds of them would be gigabytes, and long to remove."""
         if self.is_own:
-            self.server.call(
-                f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+            postgres_server.shared().give_back(self.database)
 
     def settings(self):
         """The environment that points a server here."""
