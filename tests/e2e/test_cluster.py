@@ -239,7 +239,7 @@ def count_somewhere(cluster):
 def test_promise_5_a_node_that_dies_takes_its_own_slots_alone(scratch):
     with Cluster() as cluster:
         store = ClusterStore(scratch, cluster)
-        with Server(store, STORE_TIMEOUT=500) as server:
+        with Server(store, STORE_TIMEOUT=5000) as server:
             for name in NAMES:
                 assert value(server, name) == 1
             index = cluster.owner("visit_counters")
@@ -265,7 +265,7 @@ def test_the_first_node_is_needed_at_the_start_alone(scratch):
     """Others know the way, too."""
     with Cluster() as cluster:
         store = ClusterStore(scratch, cluster)
-        with Server(store, WORKERS=1, STORE_TIMEOUT=500) as server:
+        with Server(store, WORKERS=1, STORE_TIMEOUT=5000) as server:
             for name in NAMES:
                 assert value(server, name) == 1
             first = cluster.nodes[0]
@@ -299,7 +299,7 @@ def test_a_master_that_dies_is_followed_by_its_replica(scratch):
             wait_for(lambda: follow(replica, name), within=30, what="it")
             wait_for(lambda: "master_link_status:up" in replica.call(
                 "INFO", "replication"), within=30, what="the link")
-            with Server(store, STORE_TIMEOUT=500) as server:
+            with Server(store, STORE_TIMEOUT=5000) as server:
                 assert server.visit() == 1
                 wait_for(lambda: re.search(
                     r"slave0:.*state=online", master.call(

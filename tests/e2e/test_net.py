@@ -22,7 +22,8 @@ pytestmark = pytest.mark.store("redis", "postgres")
 KIND = visitd.STORES[visitd.STORE]
 RESTARTS = int(os.environ.get("RESTARTS", "10"))
 
-TIMEOUT = 1000  # ms
+TIMEOUT = 1000  # ms, where something hangs
+PATIENT = 10 * TIMEOUT
 # What an answer may take beyond it: a busy machine, not a second deadline.
 MARGIN = 0.5 * visitd.PATIENCE
 
@@ -37,7 +38,7 @@ def through(proxy, store, *, host=None, wrap=(), **settings):
     """A server of one worker that reaches its store through the proxy, which
     it knows by that name."""
     return Server(store, wrap=wrap, **{
-        "WORKERS": 1, "STORE_TIMEOUT": TIMEOUT,
+        "WORKERS": 1, "STORE_TIMEOUT": PATIENT,
         **store.at(host or proxy.host, proxy.port), **settings})
 
 
@@ -67,7 +68,7 @@ def test_promise_5_one_deadline_then_fast_failure_then_recovery(
         proxy, store, what, value):
     """A byte now and then is no reason to wait on. Who waited in vain once
     does not wait again; /health answers meanwhile."""
-    with through(proxy, store) as server:
+    with through(proxy, store, STORE_TIMEOUT=TIMEOUT) as server:
         assert server.visit() == 1
         proxy.do(what, value)
         with within(TIMEOUT / 1000):
@@ -122,7 +123,7 @@ def test_a_connection_that_opens_and_then_is_silent(proxy, store, what,
 
 
 def test_a_late_reply_is_never_that_of_the_next_call(proxy, store):
-    with through(proxy, store) as server:
+    with through(proxy, store, STORE_TIMEOUT=TIMEOUT) as server:
         assert server.visit() == 1
         for _ in range(3):
             proxy.do("hang", on=store.asks)
@@ -210,7 +211,7 @@ def test_what_comes_unasked_is_no_answer(proxy, store):
 ])
 def test_an_answer_that_is_none(proxy, store, text):
     """503 with its words, and no crash; then it is asked again."""
-    with through(proxy, store) as server:
+    with through(proxy, store, STORE_TIMEOUT=TIMEOUT) as server:
         assert server.visit() == 1
         workers = server.workers()
         proxy.do("say", text, on=store.adds)
@@ -244,7 +245,7 @@ def test_a_server_that_is_not_there_at_start(proxy, store):
 
 def test_a_server_that_hangs_at_start(proxy, store):
     proxy.do("swallow")
-    with through(proxy, store) as server:
+    with through(proxy, store, STORE_TIMEOUT=TIMEOUT) as server:
         refused(server)
         proxy.do("pass")
         assert recovered(server) == store.total()
@@ -252,7 +253,7 @@ def test_a_server_that_hangs_at_start(proxy, store):
 
 def test_a_health_check_finds_out_alone(proxy, store):
     """A store without visitors, since its health check failed."""
-    with through(proxy, store) as server:
+    with through(proxy, store, STORE_TIMEOUT=TIMEOUT) as server:
         assert server.get("/health").status == 200
         proxy.do("hang")
         assert server.get("/health").status == 503
@@ -288,7 +289,8 @@ def test_promise_2_and_5_misbehaviour_at_random_under_load(proxy, store):
              ("say", b"-LOADING Redis is loading\r\n"),
              ("say", b"E\0\0\0\x0fSERROR\0C40001\0\0")]
     chance = random.Random(5)
-    with through(proxy, store, WORKERS=2) as server:
+    with through(proxy, store, WORKERS=2,
+                 STORE_TIMEOUT=TIMEOUT) as server:
         with Load(server.port, clients=16) as load:
             for what, value in chance.sample(rules, len(rules)):
                 proxy.do(what, value,
@@ -463,8 +465,8 @@ def test_promise_5_a_silent_name_server_holds_nobody(proxy, store):
     inside = ["unshare", "--mount", "sh", "-c",
               f'mount --bind {config} /etc/resolv.conf && exec "$0"']
     try:
-        with through(proxy, store, host="store.example",
-                     wrap=inside) as server:
+        with through(proxy, store, host="store.example", wrap=inside,
+                     STORE_TIMEOUT=TIMEOUT) as server:
             with within(TIMEOUT / 1000):
                 assert "cannot find its address" in refused(server)
             with within(0):
