@@ -86,16 +86,16 @@ def test_the_keys_are_those_of_the_contract(server, cache):
 
 
 def test_everything_dies_in_time(store, cache):
-    with Server(store, CACHE_TTL=7, ADMIN_TOKEN=TOKEN) as server:
+    with Server(store, CACHE_TTL=20, ADMIN_TOKEN=TOKEN) as server:
         server.visit()
         server.get(f"/items/{make_item(server)}")
         put(server, 5, "a")
         for key in cache.call("KEYS", "*"):
-            assert 0 < cache.call("TTL", key) <= 7, key
+            assert 0 < cache.call("TTL", key) <= 20, key
         # A refresh renews it.
         cache.call("EXPIRE", HOME, 1000)
         server.visit()
-        assert 0 < cache.call("TTL", HOME) <= 7
+        assert 0 < cache.call("TTL", HOME) <= 20
 
 
 def test_totals_are_served_from_it(server, store, cache):
@@ -249,7 +249,7 @@ def test_a_total_that_was_set_or_dropped_is_not_put_back(store, cache,
         body = b'{"value": 3}' if change == "PUT" else b""
         assert server.request(change, "/visits/a", ADMIN, body).status < 300
         assert cache.call("EXISTS", "visit_counter:a") == 0
-        assert 1000 < cache.call("PTTL", "visit_counter:a:gone") <= 2000
+        assert 5000 < cache.call("PTTL", "visit_counter:a:gone") <= 10000
         after = server.get("/visits/a")
         assert after.status == 404 if change == "DELETE" else after.number == 3
         # A reader that was slow comes now.

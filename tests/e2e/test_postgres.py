@@ -416,7 +416,7 @@ def check_load(server, store, names=0, **options):
 def test_promise_2_serialization_failures_are_tried_again(store, level,
                                                           names):
     options = f"-c default_transaction_isolation={level}"
-    with Server(store, WORKERS=4, PGOPTIONS=options, STORE_TIMEOUT=10000) \
+    with Server(store, WORKERS=4, PGOPTIONS=options, STORE_TIMEOUT=30000) \
             as server:
         check_load(server, store, names)
 
@@ -434,7 +434,7 @@ def test_the_level_of_a_database_does_not_matter(store):
 
 def test_promise_2_a_deadlock_is_tried_again(store):
     """Somebody locks our rows in the other order."""
-    with Server(store, WORKERS=1, STORE_TIMEOUT=5000) as server:
+    with Server(store, WORKERS=1, STORE_TIMEOUT=20000) as server:
         for name in ("a", "b"):
             assert server.get(f"/hit/{name}").number == 1
         for expected in (2, 3, 4):

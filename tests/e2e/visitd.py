@@ -507,7 +507,8 @@ def check_sanitizers(text):
 
 def command(store, *args, within=20, stdin="", program=BINARY, **settings):
     """Run `visitd args` on a store to its end, with this text as its input."""
-    merged = {"TZ": "UTC", **store.settings(), **settings}
+    merged = {"TZ": "UTC", "STORE_TIMEOUT": 5000, **store.settings(),
+              **settings}
     done = subprocess.run(
         [str(program), *args], env=environment(merged), cwd=store.root,
         input=stdin, capture_output=True, text=True,
@@ -530,8 +531,10 @@ class Server:
         self.limits = limits
         self.reserved = Port()
         self.port = self.reserved.number
+        # STORE_TIMEOUT is what a busy machine may take to answer, too.
         self.settings = {"BIND": "127.0.0.1", "PORT": self.port, "WORKERS": 2,
-                         "TZ": "UTC", **store.settings(), **settings}
+                         "TZ": "UTC", "STORE_TIMEOUT": 5000,
+                         **store.settings(), **settings}
         self.stderr_file = store.root / f"stderr.{self.port}"
         self.stdout_file = store.root / f"stdout.{self.port}"
         self.stdout = stdout
