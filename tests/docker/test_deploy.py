@@ -96,8 +96,8 @@ def test_again_touches_nothing_else(stack):
     docker("run", "-d", "--rm", stack.env["IMAGE"])
     previous = stack.env["IMAGE"].removesuffix(":latest")
     docker("tag", os.environ["IMAGE_POSTGRES"], previous)
-    docker("run", "-d", "--name", f"{PROJECT}-previous", "-e",
-           "DB_HOST=127.0.0.1", previous)
+    docker("run", "-d", "--name", f"{PROJECT}-previous", "--tmpfs", "/data",
+           "-e", "DB_HOST=127.0.0.1", previous)
     docker("tag", stack.inspect("app")["Image"], previous)
     before, bystander = stack.container("app"), inspect(other)
     number = stack.visit()
