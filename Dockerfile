@@ -14,12 +14,15 @@ RUN apk add --no-cache make
 WORKDIR /src
 COPY Makefile VERSION ./
 COPY store/deps store/
+# The compiler, which is most of it, is the same for every store.
+RUN make deps
 ARG STORE=file
 RUN make deps STORE="$STORE"
 
 # For deploy/dev.yml, which mounts the source.
 FROM tools AS dev
-RUN mkdir /data && chown 1000:1000 /data
+# hadolint ignore=DL3018
+RUN apk add --no-cache tzdata && mkdir /data && chown 1000:1000 /data
 
 FROM tools AS build
 ARG STORE=file

@@ -46,6 +46,19 @@ run() {
 	"$@" || fail "failed: $*" "$advice"
 }
 
+# Until those that remove themselves have done so: the image is theirs till then.
+wait_gone() {
+	for id in $containers; do
+		patience=60
+		while docker inspect "$id" >/dev/null 2>&1; do
+			patience=$((patience - 1))
+			[ "$patience" -gt 0 ] ||
+				fail "container $id stays" "see docker ps -a"
+			sleep 1
+		done
+	done
+}
+
 dry_run=
 push=yes
 platform=
@@ -70,6 +83,11 @@ done
 
 cd "$(dirname "$0")"
 IMAGE=${IMAGE:-visitd:latest}
+case $IMAGE in
+-* | *[!A-Za-z0-9._:/@-]*)
+	fail "IMAGE=$IMAGE: takes letters, digits and ._:/-, such as you/visitd:latest"
+	;;
+esac
 last=${IMAGE##*/}
 case $last in
 *@*) fail "IMAGE=$IMAGE: takes a name and a tag, no digest" ;;
@@ -117,15 +135,24 @@ esac
 	fail "an image for several platforms can only be pushed" \
 		"leave out --no-push, or name one platform"
 
-# Of this image alone: by its name, or by what that name stands for now.
+# Of this image alone: by its name, which has the tag latest where it has none,
+# or by what that name stands for now. Those of `docker run --rm` go by
+# themselves when they are stopped.
 old=$(docker image inspect -f '{{.Id}}' "$IMAGE" 2>/dev/null) || old=
 containers=
+lasting=
 for id in $(docker ps -aq --no-trunc); do
-	of=$(docker inspect -f '{{.Config.Image}} {{.Image}}' "$id" 2>/dev/null) ||
-		continue
-	case " $of " in
-	*" $IMAGE "* | *" ${old:-none} "*) containers="$containers $id" ;;
+	of=$(docker inspect -f \
+		'{{.HostConfig.AutoRemove}} {{.Config.Image}} {{.Image}}' \
+		"$id" 2>/dev/null) || continue
+	removed=${of%% *}
+	of=${of#* }
+	case ${of%% *} in
+	"${IMAGE%:latest}" | "$IMAGE") ;;
+	*) [ "${of#* }" = "${old:-none}" ] || continue ;;
 	esac
+	containers="$containers $id"
+	[ "$removed" = true ] || lasting="$lasting $id"
 done
 
 step "$IMAGE, version $VERSION, commit $COMMIT"
@@ -134,7 +161,8 @@ if [ -n "$containers" ]; then
 	# shellcheck disable=SC2086
 	run "see docker ps -a" docker stop $containers
 	# shellcheck disable=SC2086
-	run "see docker ps -a" docker rm $containers
+	[ -z "$lasting" ] || run "see docker ps -a" docker rm $lasting
+	[ -n "$dry_run" ] || wait_gone
 fi
 if [ -n "$old" ]; then
 	step "deleting the old image"

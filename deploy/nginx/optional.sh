@@ -59,7 +59,8 @@ if [ "$rate" -gt 0 ]; then
 limit_req_status 429;" >>"$out/server.conf"
 fi
 
-if readable tls.crt && readable tls.key; then
+if readable tls.crt; then
+	readable tls.key || fail "there is $secrets/tls.crt, but no tls.key"
 	echo "listen 443 ssl default_server;
 ssl_certificate $secrets/tls.crt;
 ssl_certificate_key $secrets/tls.key;

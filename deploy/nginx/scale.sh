@@ -4,7 +4,8 @@
 #	deploy/nginx/scale.sh 3
 #
 # A new replica gets its first visit once it can count. One that goes is left
-# out by nginx before it stops, so that no visitor meets its end.
+# out by nginx before it stops, so that no visitor meets its end. Until all is
+# done nginx has a list of addresses; then the name `app` again.
 #
 # NGINX="nginx nginx2" names the services that are nginx, if there are more.
 set -eu
@@ -24,13 +25,14 @@ else
 	compose() { docker-compose "$@"; }
 fi
 
-# The running containers of a service, by age: what `up --scale` takes away are
-# the last ones.
+# The containers of a service, by number; more of docker ps's options may follow.
 containers() {
+	service=$1
+	shift
 	for id in $(docker ps -q --filter "label=com.docker.compose.project=$project" \
-		--filter "label=com.docker.compose.service=$1"); do
-		docker inspect -f '{{index .Config.Labels
-			"com.docker.compose.container-number"}} {{.Id}}' "$id"
+		--filter "label=com.docker.compose.service=$service" \
+		--filter "label=com.docker.compose.oneoff=False" "$@"); do
+		docker inspect -f "{{index .Config.Labels \"$number\"}} {{.Id}}" "$id"
 	done | sort -n | sed 's/.* //'
 }
 
@@ -38,10 +40,12 @@ containers() {
 # when they have answered; those with event streams are not waited for long.
 tell_nginx() {
 	servers=$(cat)
-	for service in ${NGINX:-nginx}; do
-		for id in $(containers "$service"); do
+	[ -n "$servers" ] || return 0
+	for nginx in ${NGINX:-nginx}; do
+		for id in $(containers "$nginx" --filter status=running); do
 			echo "$servers" | docker exec -i "$id" sh -c '
 				workers=$(ps | sed -n "s/^ *\([0-9]*\).*[n]ginx: worker.*/\1/p")
+				/docker-entrypoint.d/50-follow.sh know
 				cat >/tmp/visitd/upstream.conf
 				nginx -s reload || exit 1
 				for tenth in $(seq 100); do
@@ -73,15 +77,23 @@ if [ -z "$first" ]; then
 	echo "scale.sh: nothing runs here: docker compose up -d --build" >&2
 	exit 1
 fi
-project=$(docker inspect -f '{{index .Config.Labels
-	"com.docker.compose.project"}}' "$first")
-replicas=$(containers app)
-if [ "$(echo "$replicas" | wc -l)" -gt "$wanted" ]; then
-	for id in $(echo "$replicas" | head -n "$wanted"); do
-		docker inspect -f '{{range .NetworkSettings.Networks
-			}}server {{.IPAddress}}:5000 max_fails=1 fail_timeout=10s;{{end}}' "$id"
-	done | tell_nginx
-fi
+number=com.docker.compose.container-number
+project=$(docker inspect -f \
+	'{{index .Config.Labels "com.docker.compose.project"}}' "$first")
+
+# Those that run stay before those that do not. Versions of compose differ in
+# which ones they take away, so that nothing is left to them.
+replicas=$({
+	containers app --filter status=running
+	containers app -a
+} | awk '!seen[$0]++')
+for id in $(echo "$replicas" | head -n "$wanted"); do
+	docker inspect -f '{{range .NetworkSettings.Networks}}{{if .IPAddress}}server {{.IPAddress}}:5000 max_fails=1 fail_timeout=10s;{{end}}{{end}}' "$id"
+done | tell_nginx
+for id in $(echo "$replicas" | tail -n "+$((wanted + 1))"); do
+	docker stop "$id" >/dev/null
+	docker rm "$id" >/dev/null
+done
 
 compose up -d --no-recreate --no-build --scale app="$wanted" app
 for id in $(containers app); do

@@ -5,38 +5,64 @@ test makes is of a project of its own, whose name begins with $PROJECT.
 """
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
+import pty
+import select
+import shlex
 import shutil
+import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 from pathlib import Path
+
+import compose_server
 
 REPO = Path(__file__).resolve().parents[2]
 PROJECT = os.environ.get("PROJECT", "visitd-test")
 TRANSCRIPTS = os.environ.get("TRANSCRIPTS")  # a folder, for those who look
 
 
-def wait_for(condition, within=40, what="a condition"):
-    """Poll until the condition gives something true, and give that."""
+def wait_for(condition, within=90, what="a condition"):
+    """Poll until the condition gives something true, and give that. Less and
+    less often, since a look may be a process."""
     deadline = time.monotonic() + within
+    pause = 0.03
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {within} s in vain for {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
 
 
-def run(*words, check=True, within=180, **options):
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def run(*words, check=True, within=400, **options):
     """Run a command to its end."""
     words = [str(word) for word in words]
-    done = subprocess.run(words, capture_output=True, text=True,
-                          timeout=within, check=False, **options)
+    if words[0] == "docker-compose" and compose_server.SOCKET in os.environ:
+        done = compose_server.run(words, within, options.get("cwd"),
+                                  options.get("env"))
+    else:
+        done = subprocess.run(words, capture_output=True, text=True,
+                              timeout=within, check=False, **options)
     if check:
         assert done.returncode == 0, (
             f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -48,12 +74,45 @@ def docker(*words, **options):
     return run("docker", *words, **options).stdout.strip()
 
 
+LAST = ("app", "web", "backend", "nginx")  # services that no other waits for
+
+
 def has_compose_2():
     """Whether `docker compose` is there."""
     return run("docker", "compose", "version", check=False).returncode == 0
 
 
 COMPOSE = (["docker", "compose"] if has_compose_2() else ["docker-compose"])
+
+
+def tree(folder):
+    """A copy of what git knows of the source, to change."""
+    files = run("git", "ls-files", "-z", "--cached", "--others",
+                "--exclude-standard", cwd=REPO).stdout
+    subprocess.run(["sh", "-c", 'tar -c --null -T - | tar -x -C "$1"', "sh",
+                    folder], input=files.encode(), cwd=REPO, check=True)
+    return folder
+
+
+def on_terminal(words, text="", **options):
+    """What a command says on a terminal of its own, given that text."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 50, 132, 0, 0))
+    process = subprocess.Popen(words, stdin=its, stdout=its, stderr=its,
+                               start_new_session=True, preexec_fn=lambda:
+                               fcntl.ioctl(0, termios.TIOCSCTTY, 0), **options)
+    os.close(its)
+    os.write(ours, text.encode())
+    said = b""
+    while select.select([ours], [], [], 90)[0]:
+        try:
+            data = os.read(ours, 4096)
+        except OSError:  # its other end is closed
+            break
+        said += data
+    os.close(ours)
+    assert process.wait(60) == 0, said
+    return said.decode(errors="replace").replace("\r\n", "\n")
 
 
 def request(port, method="GET", path="/", body=None, headers=(), within=10,
@@ -112,47 +171,64 @@ class Visitors:
 class Stack:
     """One compose project in a folder with a docker-compose.yml.
 
-    `fast` names services whose health is to be asked every second, which goes
-    into an override file of the tests: what is shipped stays as it is.
+    `fast` names services whose health is to be asked more often, which goes
+    into an override file of the tests: what is shipped stays as it is. Each
+    time costs the engine 50 ms of CPU, so that those that none waits for at
+    its start are asked less.
     """
 
-    def __init__(self, name, folder, port, *, fast=(), overrides=None,
+    def __init__(self, name, folder, *ports, fast=(), overrides=None,
                  files=("docker-compose.yml",), **env):
         self.name = name
         self.folder = Path(folder)
-        self.port = port
+        self.ports = ports
+        self.port = ports[0]
         self.project = f"{PROJECT}-{name}"
         self.scratch = Path(tempfile.mkdtemp(prefix="visitd-docker-"))
         self.scratch.chmod(0o755)
         override = {"version": "3.9", "services": {
-            service: {"healthcheck": {"interval": "1s", "start_period": "30s"}}
-            for service in fast}}
+            service: {"healthcheck": {
+                "interval": "6s" if service in LAST else "2s",
+                "start_period": "60s"}} for service in fast}}
         for service, more in (overrides or {}).items():
             override["services"].setdefault(service, {}).update(more)
         (self.scratch / "override.yml").write_text(json.dumps(override))
         self.env = {**os.environ, "COMPOSE_PROJECT_NAME": self.project,
+                    "COMPOSE_HTTP_TIMEOUT": "200",
                     "COMPOSE_FILE": os.pathsep.join(
                         [*files, str(self.scratch / "override.yml")]),
                     **{key: str(value) for key, value in env.items()}}
 
     def __enter__(self):
-        for busy in docker("ps", "-aq", "--filter",
-                           f"publish={self.port}").split():
-            raise AssertionError(f"port {self.port} is that of {busy}")
+        for port in self.ports:
+            wait_for(lambda port=port: is_free(port),
+                     what=f"port {port}, which another program has")
         return self
 
     def __exit__(self, kind, *exception):
         if kind:
             print(self.run("docker compose logs --no-color --tail 50",
                            check=False).stdout)
-        self.run("docker compose down -v --remove-orphans", check=False)
+        self.remove()
         shutil.rmtree(self.scratch)
+
+    def remove(self):
+        """All that it has made: as down -v, with an engine's own commands."""
+        mine = ("--filter", f"label=com.docker.compose.project={self.project}")
+        for listed, removal in (
+                (("ps", "-aq"), ("rm", "-f", "-v")),
+                (("network", "ls", "-q"), ("network", "rm")),
+                (("volume", "ls", "-q"), ("volume", "rm"))):
+            found = run("docker", *listed, *mine, check=False).stdout.split()
+            if found:
+                run("docker", *removal, *found, check=False)
 
     # Commands
 
     def words(self, command):
         """A command as it is documented: with the compose that there is."""
-        words = command if isinstance(command, list) else command.split()
+        words = (command if isinstance(command, list)
+                 else shlex.split(command))
         if words[:2] == ["docker", "compose"]:
             return COMPOSE + words[2:]
         if words[0] == "docker-compose":
@@ -166,6 +242,13 @@ class Stack:
                    **options)
         self.note(command, done.stdout + done.stderr)
         return done
+
+    def on_terminal(self, command, text=""):
+        """Run a documented command as somebody does who sits before it."""
+        said = on_terminal(self.words(command), text, cwd=self.folder,
+                           env=self.env)
+        self.note(command, said)
+        return said
 
     def note(self, command, output):
         if TRANSCRIPTS:

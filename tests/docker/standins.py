@@ -28,6 +28,7 @@ apk: its stand-in unpacks files of Debian packages by the names of Alpine's,
   so that these names, and what Alpine's packages hold, stay unproven
 musl with hiredis 1.2 and libpq 16: the Redis and PostgreSQL images are built
   with glibc, hiredis 0.14 and libpq 15 (the file store's with musl)
+tzdata: a few zones
 redis, postgres, nginx: Debian's programs; the entry points of the official
   images are written anew, with the variables that are used here
 Compose v2, buildx and several platforms: command lines only, by a recording
@@ -293,8 +294,9 @@ def apk_libpq_dev(root):
 
 
 def apk_tzdata(root):
-    root.copy({path for path in package("tzdata")
-               if not re.search(r"/zoneinfo/(right|posix)/", path)})
+    """A few zones: each of them is copied and checked again and again."""
+    root.copy({path for path in package("tzdata") if re.search(
+        r"/zoneinfo/(UTC|Etc/UTC|Europe/\w+|Asia/Kath?mandu|zone.tab)$", path)})
 
 
 APKS = {"make": apk_make, "gcc": apk_gcc, "musl-dev": apk_musl_dev,

@@ -85,6 +85,33 @@ def test_every_service_is_hardened(name):
         assert "privileged" not in what
 
 
+def test_databases_get_the_time_to_end():
+    for name in ("postgres", "items"):
+        for service, what in COMPOSE[name]["services"].items():
+            if what["image"].startswith("postgres:"):
+                assert what["stop_grace_period"] == "1m", service
+
+
+def test_the_limits_hold_on_a_large_machine():
+    """visitd has a worker a core, and its health check is a process more;
+    nginx may not have: 128 of its workers are more than mem_limit."""
+    for what in COMPOSE.values():
+        for service in what["services"].values():
+            if "build" in service:
+                assert service["pids_limit"] >= 512
+    text = (REPO / "deploy" / "nginx" / "nginx.conf").read_text()
+    workers = re.search(r"^worker_processes (\d+);", text, re.M)
+    limits = COMPOSE["nginx"]["services"]["nginx"]
+    assert int(workers.group(1)) * 2 < limits["pids_limit"]
+
+
+def test_templates_are_on_one_line():
+    """Engines older than 20.10.8 end a template's action at a newline."""
+    for file in (REPO / "deploy.sh", REPO / "deploy" / "nginx" / "scale.sh"):
+        for action in re.findall(r"\{\{.*?\}\}", file.read_text(), re.S):
+            assert "\n" not in action, action
+
+
 def test_names_and_ports_are_those_of_the_systems():
     services = {name: set(what["services"]) for name, what in COMPOSE.items()}
     assert services == {"default": {"app"}, "redis": {"web", "redis"},
@@ -142,6 +169,9 @@ def test_kubernetes_pods_are_hardened_and_probed():
         spec = document["spec"]["template"]["spec"]
         assert (document["spec"]["selector"]["matchLabels"] ==
                 document["spec"]["template"]["metadata"]["labels"])
+        assert spec["enableServiceLinks"] is False  # REDIS_PORT=tcp://...
+        if document["kind"] == "Deployment" and document["spec"]["replicas"] > 1:
+            assert spec["containers"][0]["lifecycle"]["preStop"]
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {
             "type": "RuntimeDefault"}
@@ -205,13 +235,16 @@ case "$1 ${2-}" in
 	*RepoTags*) echo "you/visitd:latest you/visitd:0.0.9 other/visitd:1" ;;
 	*) echo sha256:old ;;
 	esac ;;
-"ps -aq") echo "c1 c2 c3" ;;
+"ps -aq") echo "c1 c2 c3 c4 c5" ;;
 "inspect -f")
 	case $4 in
-	c1) echo "you/visitd:latest sha256:old" ;;
-	c2) echo "redis:7-alpine sha256:redis" ;;
-	c3) echo "sha256:old sha256:old" ;;
+	c1) echo "false you/visitd:latest sha256:old" ;;
+	c2) echo "false redis:7-alpine sha256:redis" ;;
+	c3) echo "true sha256:old sha256:old" ;;
+	c4) echo "false other/you/visitd:latest sha256:other" ;;
+	c5) echo "false you/visitd sha256:older" ;;
 	esac ;;
+"inspect c"*) ! grep -q "^docker stop .*$2" "$RECORD" ;;
 "build --force-rm") [ -z "${BUILD_FAILS-}" ] ;;
 esac
 """
@@ -259,7 +292,7 @@ def test_deploy_with_compose_2_and_buildx(deploy):
     done, commands = deploy(COMPOSE_2="1", BUILDX="1")
     assert done.returncode == 0, done.stderr
     assert commands == [
-        "docker stop c1 c3", "docker rm c1 c3",
+        "docker stop c1 c3 c5", "docker rm c1 c5",
         "docker rmi you/visitd:latest", "docker rmi you/visitd:0.0.9",
         f"docker buildx build {build_words().format('')} --load .",
         "docker push you/visitd:latest", f"docker push you/visitd:{VERSION}",
@@ -293,7 +326,7 @@ def test_deploy_dry_run_changes_nothing(deploy):
     done, commands = deploy("--dry-run", COMPOSE_2="1", BUILDX="1")
     assert done.returncode == 0 and commands == []
     shown = [line for line in done.stdout.splitlines() if line[:1] == "+"]
-    assert shown[0] == "+ docker stop c1 c3" and len(shown) == 9
+    assert shown[0] == "+ docker stop c1 c3 c5" and len(shown) == 9
     assert "volume" not in " ".join(shown)
 
 
@@ -301,6 +334,9 @@ def test_deploy_dry_run_changes_nothing(deploy):
     ((), {"IMAGE": "visitd:latest"}, "--no-push"),
     ((), {"NO_ENGINE": "1"}, "start it"),
     ((), {"IMAGE": "you/visitd@sha256:00"}, "digest"),
+    (("--no-push",), {"IMAGE": "my visitd:latest"}, "takes letters"),
+    (("--no-push",), {"IMAGE": "-visitd"}, "takes letters"),
+    (("--no-push",), {"IMAGE": "you/*"}, "takes letters"),
     (("--platform", "linux/amd64,linux/arm64"), {}, "docker buildx"),
     (("--platform", "linux/amd64,linux/arm64", "--no-push"),
      {"BUILDX": "1"}, "--no-push"),

@@ -1,9 +1,6 @@
 """System 4: the items API on PostgreSQL and Redis."""
 
 import json
-import os
-import pty
-import select
 
 import pytest
 
@@ -19,28 +16,11 @@ ITEM = {"name": "Docker", "description": "Compose test"}
 def stack():
     names = docker("ps", "-a", "--format", "{{.Names}}").split()
     assert "postgres" not in names, "there is a container called postgres"
-    with Stack("items", REPO / "deploy" / "items", 5000,
+    with Stack("items", REPO / "deploy" / "items", 5000, 5432, 6379,
                fast=["backend", "postgres", "redis"]) as stack:
         stack.run("docker compose up -d --build")
-        stack.wait_healthy("postgres", "redis")
+        stack.wait_healthy("postgres", "redis", "backend")
         yield stack
-
-
-def on_terminal(command, text):
-    """What a command says on a terminal of its own, given that text."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvp(command.split()[0], command.split())
-    os.write(terminal, text.encode())
-    said = b""
-    while select.select([terminal], [], [], 60)[0]:
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:  # its other end is closed
-            break
-        said += data
-    os.waitpid(pid, 0)
-    return said.decode(errors="replace")
 
 
 def create(stack, item):
@@ -55,8 +35,7 @@ def create(stack, item):
 def test_the_documented_commands(stack):
     status, _, text = stack.get("/health")
     assert status == 200 and json.loads(text)["status"] == "ok"
-    said = on_terminal(PSQL, TABLE + "\n\\q\n")
-    stack.note(PSQL, said)
+    said = stack.on_terminal(PSQL, TABLE + "\n\\q\n")
     assert "CREATE TABLE" in said.replace(TABLE, "") and "ERROR" not in said
     assert create(stack, ITEM) == {"id": 1, **ITEM}
     for _ in range(2):
@@ -103,8 +82,10 @@ def test_postgres_away_fails_and_comes_back(stack):
     made = create(stack, ITEM)
     for service in ("postgres", "redis", "backend"):
         stack.kill_9(service)
-    wait_for(lambda: stack.get(f"/items/{made['id']}")[0] == 200,
-             what="the item")
+    path = f"/items/{made['id']}"
+    wait_for(lambda: stack.get(path)[0] == 200, what="the item")
+    stack.run("docker compose restart")
+    wait_for(lambda: stack.get(path)[0] == 200, what="the item")
 
 
 def test_down_keeps_and_down_v_removes(stack):

@@ -22,7 +22,8 @@ def check(tmp_path_factory):
     for file in (REPO / "tests" / "kubernetes").iterdir():
         shutil.copy(file, folder)
     run("npm", "install", "--no-audit", "--no-fund", "--no-package-lock",
-        "--ignore-scripts", cwd=folder)
+        "--ignore-scripts", "--prefer-offline", "--fetch-retries=5",
+        cwd=folder)
 
     def faults(manifests):
         done = subprocess.run(["node", "check.cjs"], cwd=folder, text=True,

@@ -31,7 +31,7 @@ FREE = {"SUBNET": "10.213.7.0/24", "NGINX": "nginx nginx2"}
 @contextlib.contextmanager
 def secret_stack():
     """ENV=prod, a certificate, a password file and a token."""
-    with Stack("nginx-tls", FOLDER, 80, fast=["app", "redis"],
+    with Stack("nginx-tls", FOLDER, 80, 443, fast=["redis"],
                files=("docker-compose.yml", "tls.yml"), ENV="prod",
                RATE_LIMIT=5, **FREE) as stack:
         secrets = stack.scratch / "secrets"
@@ -49,9 +49,8 @@ def secret_stack():
         override = stack.scratch / "override.yml"
         found = json.loads(override.read_text())
         found["services"]["nginx"] = mount
-        found["services"]["app"].update(
-            mount, environment={
-                "ADMIN_TOKEN_FILE": "/run/secrets/admin_token"})
+        found["services"]["app"] = {**mount, "environment": {
+            "ADMIN_TOKEN_FILE": "/run/secrets/admin_token"}}
         override.write_text(json.dumps(found))
         stack.run("docker compose up -d")
         yield stack, secrets
@@ -90,13 +89,15 @@ def test_tls_passwords_and_limits():
         assert statuses == {200, 429}
         # A key that nginx may not read is told, not passed over.
         (secrets / "tls.key").chmod(0o600)
-        (stack.scratch / "secrets" / "tls.key").touch()
         stack.run("docker compose restart nginx")
 
-        def told():
-            return "tls.key cannot be read" in run(
-                "docker", "logs", stack.container("nginx")).stderr
-        wait_for(told, what="the log to tell of the key")
+        def told(what):
+            return what in run("docker", "logs",
+                               stack.container("nginx")).stderr
+        wait_for(lambda: told("tls.key cannot be read"),
+                 what="the log to tell of the key")
+        (secrets / "tls.key").unlink()
+        wait_for(lambda: told("no tls.key"), what="the log to tell again")
 
 
 # The stack of the other tests
@@ -104,10 +105,10 @@ def test_tls_passwords_and_limits():
 
 @pytest.fixture(scope="module")
 def stack():
-    with Stack("nginx", FOLDER, 80, fast=["app", "redis"],
+    with Stack("nginx", FOLDER, 80, 18083, fast=["app", "redis", "nginx"],
                overrides={"nginx2": SECOND}, RATE_LIMIT=0, **FREE) as stack:
         stack.run("docker compose up -d --build")
-        stack.wait_healthy("app")
+        stack.wait_healthy("app", "nginx")
         assert stack.visit() == 1
         yield stack
 
@@ -216,6 +217,25 @@ def test_kill_9_and_restart_keep(stack):
     assert stack.visit() == number + 2
 
 
+def test_app_with_another_address_is_found(stack):
+    """A container that starts again may have another one: here it must."""
+    def address():
+        networks = stack.inspect("app")["NetworkSettings"]["Networks"]
+        return next(iter(networks.values()))["IPAddress"]
+
+    number = stack.visit()
+    stack.kill_9("app")
+    assert stack.visit() == number + 1
+    taken = address()
+    stack.run("docker compose stop app")
+    docker("run", "-d", "--name", f"{stack.project}-squatter", "--network",
+           f"{stack.project}_app-network", "--ip", taken, "redis:7-alpine")
+    stack.run("docker compose start app")
+    assert address() != taken
+    assert stack.visit() == number + 2
+    docker("rm", "-f", "-v", f"{stack.project}-squatter")
+
+
 def test_down_keeps_and_down_v_forgets(stack):
     number = stack.visit()
     stack.run("docker compose down")
@@ -259,12 +279,30 @@ def test_a_killed_replica_repeats_no_number(stack):
     assert 0 <= skipped <= 6 and len(visitors.failures) <= 3, visitors
 
 
+def test_scale_leaves_compose_no_choice(stack):
+    """A replica that was stopped is not what stays, and what `run` has left
+    behind is none."""
+    scale(stack, 3)
+    stack.run("docker compose run -T --name "
+              f"{stack.project}-once app --version")
+    once = stack.containers("app")[0]
+    first = min(set(stack.containers("app")) - {once}, key=lambda id: inspect(
+        id)["Config"]["Labels"]["com.docker.compose.container-number"])
+    docker("stop", first)
+    scale(stack, 2)
+    left = {id: inspect(id)["State"]["Running"] for id in
+            stack.containers("app")}
+    assert left.pop(once) is False
+    assert first not in left and list(left.values()) == [True, True]
+    docker("rm", once)
+
+
 def test_a_rolling_change_of_scale_fails_no_request(stack):
     first = stack.visit() + 1
     with Visitors(80) as visitors:
         for replicas in (1, 2):
             scale(stack, replicas)
-    stack.note("./scale.sh 1; ./scale.sh 2    # under load, from 3",
+    stack.note("./scale.sh 1; ./scale.sh 2    # under load, from 2",
                repr(visitors))
     assert not visitors.failures, visitors
     assert sorted(visitors.numbers) == list(

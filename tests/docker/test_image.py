@@ -1,0 +1,117 @@
+"""The image by itself: what is in it, what it says, how it is built."""
+
+import os
+from pathlib import Path
+
+from engine import PROJECT, REPO, docker, inspect, run, tree, wait_for
+
+
+def test_image():
+    found = inspect(os.environ["IMAGE"])
+    config = found["Config"]
+    assert config["User"] == "myuser" and config["WorkingDir"] == "/app"
+    assert list(config["ExposedPorts"]) == ["8080/tcp"]
+    assert list(config["Volumes"]) == ["/data"]
+    assert config["Healthcheck"]["Test"] == [
+        "CMD", "/usr/local/bin/visitd", "health"]
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Labels"]["org.opencontainers.image.version"] == (
+        (REPO / "VERSION").read_text().strip())
+
+
+def test_smallest():
+    """The target scratch: nothing but visitd, which counts and is healthy."""
+    name = PROJECT + "-scratch"
+    image = PROJECT + ":scratch"
+    run("docker", "build", "-q", "-t", image, "--target", "scratch", REPO)
+    run("docker", "run", "-d", "--name", name, "--read-only", "--cap-drop",
+        "ALL", "-e", "TZ=Europe/Berlin", image)
+    try:
+        def healthy():
+            done = run("docker", "exec", name, "/usr/local/bin/visitd",
+                       "health", check=False)
+            return done.returncode == 0
+        wait_for(healthy, what="health")
+        assert docker("exec", name, "/usr/local/bin/visitd", "get") == "0"
+        assert inspect(name)["Config"]["User"] == "myuser"
+        files = run("sh", "-c", f"docker export {name} | tar -t").stdout
+        inside = {line for line in files.splitlines()
+                  if not line.startswith(("usr/share/zoneinfo", "dev", "proc",
+                                          "sys")) and not line.endswith("/")}
+        assert inside - {".dockerenv", "etc/hostname", "etc/hosts",
+                         "etc/mtab", "etc/resolv.conf"} == {
+            "etc/passwd", "etc/group", "usr/local/bin/visitd"} | {
+            line for line in inside if line.startswith("data/")}
+    finally:
+        run("docker", "rm", "-f", "-v", name)
+
+
+def test_the_file_store_is_static():
+    image = os.environ["IMAGE"]
+    done = run("sh", "-c", f"docker run --rm --entrypoint cat {image}"
+               " /usr/local/bin/visitd | file -")
+    assert "statically linked" in done.stdout
+
+
+def test_a_bind_mount_of_root_is_explained(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    image = os.environ["IMAGE"]
+    mount = f"{folder}:/data"
+    done = run("docker", "run", "--rm", "-v", mount, image, check=False)
+    assert done.returncode == 111
+    assert "chown 1000" in done.stderr and "user" in done.stderr
+    # What it says, done: both ways.
+    name = PROJECT + "-bind"
+    for options, owner in (([], 1000), (["--user", "0:0", "--cap-drop", "ALL"],
+                                        0)):
+        os.chown(folder, owner, owner)
+        for file in folder.iterdir():
+            os.chown(file, owner, owner)
+        run("docker", "run", "-d", "--name", name, "-v", mount, *options,
+            image)
+        try:
+            def visited():
+                done = run("docker", "exec", name, "wget", "-q", "-O", "-",
+                           "http://127.0.0.1:8080/", check=False)
+                return done.returncode == 0
+            wait_for(visited, what="a visit")
+        finally:
+            run("docker", "rm", "-f", name)
+    assert (folder / "visits").read_text() == "2\n"
+
+
+def test_zones():
+    image = os.environ["IMAGE"]
+    done = run("docker", "run", "--rm", "-e", "TZ=Europe/Nowhere", image,
+               check=False)
+    assert done.returncode == 102 and "TZ=Europe/Nowhere" in done.stderr
+    name = PROJECT + "-zone"
+    run("docker", "run", "-d", "--name", name, "-e", "TZ=Asia/Kathmandu",
+        image)
+    try:
+        def page():
+            return run("docker", "exec", name, "wget", "-q", "-O", "-",
+                       "http://127.0.0.1:8080/", check=False).stdout
+        assert "+05:45" in wait_for(page, what="a page")
+    finally:
+        run("docker", "rm", "-f", "-v", name)
+
+
+def test_reproducible_from_a_clean_checkout(tmp_path):
+    """What git knows builds, to the very same program; a file of no concern
+    makes the builder do it again."""
+    (tree(tmp_path) / "util" / "unconcerned").touch()
+    image = f"{PROJECT}:again"
+    run("docker", "build", "-q", "--target", "build", "-t", image, tmp_path)
+    made, sums = zip(*[(inspect(one)["Created"], docker(
+        "run", "--rm", "--entrypoint", "sha256sum", one,
+        "/usr/local/bin/visitd")) for one in (image, os.environ["IMAGE"])])
+    assert len(set(made)) == 2 and len(set(sums)) == 1, sums
+
+
+def test_the_context_is_the_sources_alone():
+    ignored = (REPO / ".dockerignore").read_text().splitlines()
+    assert "*" in ignored and "!tests" not in ignored
+    assert not any(Path(line[1:]).name.startswith(".")
+                   for line in ignored if line.startswith("!"))
