@@ -84,6 +84,9 @@ def test_tls_passwords_and_limits():
         status, _, text = put("Basic " + right)
         assert status == 200 and json.loads(text)["visits"] == 100, text
         assert stack.visit() == 101
+        # Not by any other way.
+        assert request(80, "PUT", "/events/x", '{"value": 1}',
+                       [("Content-Type", "application/json")])[0] == 403
         # 5 a second, and 10 more at once.
         statuses = {request(80)[0] for _ in range(40)}
         assert statuses == {200, 429}
