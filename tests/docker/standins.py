@@ -419,6 +419,9 @@ def postgres():
                  "pg_dump", "createdb"):
         root.link("usr/local/bin/" + name,
                   f"/usr/lib/postgresql/{version}/bin/{name}")
+    # What Debian's psql shows results by when it does not know the height of a
+    # terminal; Alpine's takes more.
+    root.text("usr/bin/pager", "#!/bin/sh\nexec more\n", 0o755)
     root.folder("var/lib")
     root.folder("var/lib/postgresql", 0o1777, 70, 70)
     root.folder("var/lib/postgresql/data", 0o1777, 70, 70)

@@ -31,7 +31,6 @@ FUZZ_BIN := $(FUZZ_TARGETS:%=$(OUT)/fuzz_%)
 
 .PHONY: fuzz fuzz-seeds fuzz-build
 fuzz fuzz-seeds: %:
-	@echo "-- $@"
 	@$(MAKE) -s --no-print-directory OUT=$(FUZZ_OUT) CC=$(FUZZ_CC) \
 		CFLAGS='-O1 -g -fno-omit-frame-pointer $(FUZZ_SANITIZE) \
 		-fsanitize=fuzzer-no-link' fuzz-build
