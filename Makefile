@@ -170,8 +170,8 @@ restarts: all
 
 # All there is. Two parts at a time, since most of them wait more than they
 # compute; what a part says comes when it ends.
-TEST_PARTS := test-gcc test-asan docker-test test-sabotage test-redis \
-	test-postgres test-valgrind test-clang test-musl test-fuzz
+TEST_PARTS := test-gcc test-sabotage test-asan docker-test test-postgres \
+	test-valgrind test-redis test-clang test-musl test-fuzz
 MAKE_PART = $(MAKE) -s --no-print-directory $(STRICT)
 
 test: setup

@@ -115,9 +115,9 @@ static void test_utc(void **state)
 
 	(void)state;
 	/* Each day from 1600 to 2500, at times that wander. */
-	for (time_t day = -135140; day < 193575; day++)
+	for (time_t day = -135140; day < 193575; day += unit_share())
 		check_utc(day * 86400 + (time_t)(random_next(&seed) % 86400));
-	for (int i = 0; i < 100000; i++)
+	for (int i = 0; i < 100000 / unit_share(); i++)
 		check_utc((time_t)(random_next(&seed) % 315537897600) -
 			  62135596800 - 31536000);
 	for (time_t when = -100; when < 100; when++)
@@ -215,7 +215,8 @@ static void test_day_end(void **state)
 	for (size_t i = 0; i < ZONES; i++) {
 		enter(zones[i]);
 		/* 2008 to 2030 */
-		wrong += count_wrong(1199188800, 1893456000);
+		wrong += count_wrong(1199188800,
+				     1199188800 + 694267200 / unit_share());
 	}
 	assert_int_equal(wrong, 0);
 }
@@ -341,7 +342,8 @@ static void test_read_day(void **state)
 
 	(void)state;
 	enter("UTC");
-	for (int64_t day = -719528; day < 2932897; day += 1 + days % 3 * 5) {
+	for (int64_t day = -719528; day < 2932897;
+	     day += (1 + days % 3 * 5) * unit_share()) {
 		time_t noon = day * 86400 + 43200;
 		struct tm t;
 
@@ -353,7 +355,7 @@ static void test_read_day(void **state)
 		assert_int_equal(number, day);
 		days++;
 	}
-	assert_true(days > 100000);
+	assert_true(days > 100000 / unit_share());
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_false(date_read_day(bad[i], &number));
 	/* A month has its days and no more. */

@@ -1147,15 +1147,6 @@ static int say_where(void **state)
 	return 0;
 }
 
-/* UNIT_SHARE=10 (for valgrind, where all take minutes): a tenth of them. */
-static int share(void)
-{
-	const char *text = getenv("UNIT_SHARE");
-	int n = text ? atoi(text) : 1;
-
-	return n > 0 ? n : 1;
-}
-
 /* One call fails with one error in one story, at each occurrence; of each
  * share, the `first`. Gives how many. */
 static unsigned fail_each(size_t story, enum call call, int error, int first)
@@ -1166,7 +1157,7 @@ static unsigned fail_each(size_t story, enum call call, int error, int first)
 	told_call = (int)call;
 	told_error = error;
 	for (told_at = first; tell_story(story, call, told_at, error);
-	     told_at += share())
+	     told_at += unit_share())
 		count++;
 	return count;
 }
@@ -1184,7 +1175,7 @@ static void test_each_call_in_turn(void **state)
 				if (is_telling(story, errors[e]))
 					count += fail_each(
 						story, call, errors[e],
-						1 + tried++ % share());
+						1 + tried++ % unit_share());
 	told = NULL;
 	printf("note: %u single faults\n", count);
 }
@@ -1433,7 +1424,7 @@ static void test_random_faults(void **state)
 {
 	const char *text = getenv("UNIT_SEED");
 	unsigned hits = 0;
-	int runs = 400 / share();
+	int runs = 400 / unit_share();
 
 	(void)state;
 	if (text) {

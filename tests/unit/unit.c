@@ -180,3 +180,11 @@ uint64_t random_next(uint64_t *state)
 	*state = x;
 	return x * 2685821657736338717u >> 16;
 }
+
+int unit_share(void)
+{
+	const char *text = getenv("UNIT_SHARE");
+	int n = text ? atoi(text) : 1;
+
+	return n > 0 ? n : 1;
+}

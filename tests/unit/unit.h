@@ -53,6 +53,10 @@ long file_get(const char *path, char *buf, size_t cap);
 void assert_file_at(const char *path, const char *text, const char *file,
 		    int line);
 
+/* What long loops take a share of: 1, or UNIT_SHARE=10 for valgrind and its
+ * like, where all of it takes minutes. */
+int unit_share(void);
+
 /* xorshift64*: the same numbers for the same seed everywhere. */
 uint64_t random_next(uint64_t *state);
 
