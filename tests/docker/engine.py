@@ -22,8 +22,6 @@ import threading
 import time
 from pathlib import Path
 
-import compose_server
-
 REPO = Path(__file__).resolve().parents[2]
 PROJECT = os.environ.get("PROJECT", "visitd-test")
 TRANSCRIPTS = os.environ.get("TRANSCRIPTS")  # a folder, for those who look
@@ -57,12 +55,8 @@ def is_free(port):
 def run(*words, check=True, within=400, **options):
     """Run a command to its end."""
     words = [str(word) for word in words]
-    if words[0] == "docker-compose" and compose_server.SOCKET in os.environ:
-        done = compose_server.run(words, within, options.get("cwd"),
-                                  options.get("env"))
-    else:
-        done = subprocess.run(words, capture_output=True, text=True,
-                              timeout=within, check=False, **options)
+    done = subprocess.run(words, capture_output=True, text=True,
+                          timeout=within, check=False, **options)
     if check:
         assert done.returncode == 0, (
             f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}")
