@@ -956,30 +956,51 @@ void store_items_get(struct item *items, size_t len)
  * The rest
  */
 
-/* No table yet: whether one could be made, as far as this can be known. */
-static int ping_without_table(int64_t until)
+/* Whether there is a table by now; if not, whether one could be made, as far as
+ * this can be known. */
+static int ask_for_table(int64_t until, bool *is_there)
 {
-	struct pq_step step = {.statement = READ_ONLY};
-	int status = pq_call(&store.pq, &step, 1, until);
+	struct pq_step steps[] = {{.statement = IS_THERE},
+				  {.statement = READ_ONLY}};
+	bool is_read_only = false;
+	int status = pq_call(&store.pq, steps, 2, until);
 
-	if (status)
+	if (!status) {
+		*is_there = *PQgetvalue(steps[0].result, 0, 0) == 't';
+		is_read_only =
+			strcmp(PQgetvalue(steps[1].result, 0, 0), "on") == 0;
+	}
+	PQclear(steps[0].result);
+	PQclear(steps[1].result);
+	return is_read_only ? fail("%s: it is read-only", store.pq.peer.name)
+			    : status;
+}
+
+/* Where only items are asked for there never is a table of counters: an UPDATE
+ * at each health check would be an error in the server's log each time. */
+static int ping(int64_t until)
+{
+	struct pq_step step = {.statement = PING};
+	bool is_there = store.pq.facts.is_there;
+	int status = is_there ? 0 : ask_for_table(until, &is_there);
+
+	if (status || !is_there)
 		return status;
-	bool is_on = strcmp(PQgetvalue(step.result, 0, 0), "on") == 0;
+	status = judge_table(pq_call(&store.pq, &step, 1, until));
 	PQclear(step.result);
-	return is_on ? fail("%s: it is read-only", store.pq.peer.name) : 0;
+	if (!status || !is_state("42P01"))
+		return status;
+	store.pq.facts.is_there = false; /* it was dropped */
+	return ask_for_table(until, &is_there);
 }
 
 int store_ping(void)
 {
-	struct pq_step step = {.statement = PING};
 	int64_t until = deadline();
 	int status = check_table(until);
 
 	if (!status)
-		status = judge_table(pq_call(&store.pq, &step, 1, until));
-	PQclear(step.result);
-	if (status && is_state("42P01"))
-		status = ping_without_table(until);
+		status = ping(until);
 	failure_tell(FAILURE_HOME, status);
 	return status;
 }

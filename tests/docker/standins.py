@@ -386,7 +386,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 		exit 1
 	fi
 	printf '%s\\n' "$POSTGRES_PASSWORD" >/tmp/password
-	initdb --username="$POSTGRES_USER" --pwfile=/tmp/password --no-sync \\
+	initdb --encoding=UTF8 --username="$POSTGRES_USER" \\
+		--pwfile=/tmp/password --no-sync \\
 		--auth-host=scram-sha-256 --auth-local=trust
 	rm /tmp/password
 	echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"

@@ -205,6 +205,17 @@ def stuff(each):
     return sent
 
 
+def at_rest(server, honest):
+    """The total, when fifty round trips have not changed it: a crowd's kernel
+    may still take something now and then."""
+    counted = None
+    while counted != (now := server.get("/visits").number):
+        counted = now
+        for _ in range(50):
+            served(honest)
+    return counted
+
+
 def test_promise_7_clients_that_pipeline_and_never_read(store):
     """64 KiB unsent, then no more requests of it are read or counted."""
     with visitd.Server(store, WORKERS=1, SYNC="no") as server, \
@@ -215,22 +226,16 @@ def test_promise_7_clients_that_pipeline_and_never_read(store):
             for _ in range(20):
                 deaf(crowd)
             sent = stuff(crowd.sockets[0])
-            counted = server.get("/visits").number
-            for _ in range(50):
-                served(honest)
-            assert server.get("/visits").number == counted, "it rises on"
-            assert counted < sent / len(render()), "all was read"
+            assert at_rest(server, honest) < sent / len(render()), \
+                "all was read"
             for each in crowd.sockets[1:]:
                 with contextlib.suppress(BlockingIOError):
                     while True:
-                        each.send(render() * 500)
-            counted = 0
-            while counted != (now := server.get("/visits").number):
-                counted = now
-                for _ in range(50):
-                    served(honest)
+                        sent += each.send(render() * 500)
+            counted = at_rest(server, honest)
             during = memory(server)
-            assert server.visit() == counted + 1
+            assert counted < sent / len(render()), "all was read"
+            assert server.visit() > counted
         after = settled(server, base, before + TURN)
         served(honest)
     tell(f"20 clients that never read, {counted} visits", before, during,

@@ -539,6 +539,17 @@ def fill(owner, stack):
     return True
 
 
+def test_a_health_check_is_no_error_in_the_log_of_the_server(scratch):
+    """Where only items are asked for there is no table of counters."""
+    with PostgresServer() as owner:
+        store = PostgresStore(scratch, owner)
+        with Server(store) as server:
+            assert make_item(server).status == 201
+            for _ in range(5):
+                assert server.get("/health").status == 200
+            assert "visit_counter" not in owner.log()
+
+
 def test_too_many_clients(scratch):
     with PostgresServer(max_connections="5",
                         superuser_reserved_connections="1",
