@@ -42,22 +42,6 @@ const char *store_error(void)
  * Setting and dropping
  */
 
-/* What a script about one counter says: 0, a status, or -1: the counter is
- * new, and its name is to be booked. */
-static int judge(size_t command, const char *key)
-{
-	const char *word = redis_word(command, 0);
-
-	if (!word)
-		return redis_fail(command, key);
-	if (strcmp(word, "full") == 0)
-		return redis_fail_full();
-	if (strcmp(word, "garbage") == 0)
-		return redis_fail_text(command, key,
-				       redis_word_text(command, 1));
-	return strcmp(word, "new") == 0 ? -1 : 0;
-}
-
 static int run_one(enum redis_script script, struct slice counter,
 		   int64_t value, bool is_booked)
 {
@@ -67,7 +51,7 @@ static int run_one(enum redis_script script, struct slice counter,
 	size_t command =
 		redis_run_script(script, counter, &keys, value, is_booked);
 	pipeline_run();
-	return judge(command, keys.total);
+	return redis_judge(command, keys.total, 0);
 }
 
 static int set(struct slice counter, int64_t value)
@@ -81,7 +65,7 @@ static int set(struct slice counter, int64_t value)
 		return status;
 	size_t command = redis_book(counter);
 	pipeline_run();
-	status = judge(command, REDIS_NAMES_KEY);
+	status = redis_judge(command, REDIS_NAMES_KEY, 0);
 	return status ? status : run_one(REDIS_SET, counter, value, true);
 }
 

@@ -91,13 +91,18 @@ bool redis_read_total(struct slice text, int64_t *total);
  * none.
  */
 const char *redis_word(size_t command, size_t texts);
+
+/*
+ * The same of a script about a counter: 0 for ok, -1 for new, else the status,
+ * with its reason noted, of what it could not do or of another reply.
+ */
+int redis_judge(size_t command, const char *key, size_t texts);
 struct slice redis_word_text(size_t command, size_t i);
 
 /* Each notes why a call fails and gives the status: a reply that is not what it
- * should be, or did not come; a key that holds no number; MAX_COUNTERS. */
+ * should be, or did not come; a key that holds no number. */
 int redis_fail(size_t command, const char *key);
 int redis_fail_text(size_t command, const char *key, struct slice text);
-int redis_fail_full(void);
 
 /*
  * Counting

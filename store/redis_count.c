@@ -265,22 +265,17 @@ static int settle_plain(struct tally *t, size_t command, const char *key)
 
 static int settle_script(struct tally *t, size_t command, const char *key)
 {
-	const char *word = redis_word(command, 2);
+	const redisReply *reply = pipeline_reply(command);
 
-	if (redis_is_error(pipeline_reply(command), "overflow"))
+	if (redis_is_error(reply, "overflow"))
 		return fail_own("counter is full");
-	if (!word)
-		return redis_fail(command, key);
-	if (strcmp(word, "full") == 0)
-		return redis_fail_full();
-	if (strcmp(word, "garbage") == 0)
-		return redis_fail_text(command, key,
-				       redis_word_text(command, 1));
-	if (strcmp(word, "new") == 0) {
+	int status = redis_judge(command, key, 2);
+	if (status > 0)
+		return status;
+	if (status < 0) {
 		t->status = ASK_BOOK;
 		return 0;
 	}
-	const redisReply *reply = pipeline_reply(command);
 	if (!number_read(redis_word_text(command, 1), &t->total))
 		return redis_fail(command, key);
 	int64_t base = read_base(redis_word_text(command, 2));
@@ -294,14 +289,10 @@ static int settle_script(struct tally *t, size_t command, const char *key)
 
 static int settle_book(struct tally *t, size_t command, const char *key)
 {
-	const char *word = redis_word(command, 0);
+	int status = redis_judge(command, key, 0);
 
-	if (!word)
-		return redis_fail(command, key);
-	if (strcmp(word, "full") == 0)
-		return redis_fail_full();
 	t->status = ASK_BOOKED;
-	return 0;
+	return status;
 }
 
 static void settle(struct tally *t)

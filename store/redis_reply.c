@@ -58,10 +58,13 @@ bool redis_is_error(const redisReply *reply, const char *part)
 	       strstr(reply->str, part);
 }
 
-/*
- * The word that a script answers, and that the rest is what it should be:
- * `texts` texts. NULL: the reply is another one.
- */
+static int fail_full(void)
+{
+	fail_own("there are MAX_COUNTERS=%d counters",
+		 pipeline_settings()->max_counters);
+	return 507;
+}
+
 const char *redis_word(size_t command, size_t texts)
 {
 	const redisReply *reply = pipeline_reply(command);
@@ -85,15 +88,22 @@ struct slice redis_word_text(size_t command, size_t i)
 	return redis_text(pipeline_reply(command)->element[i]);
 }
 
+int redis_judge(size_t command, const char *key, size_t texts)
+{
+	const char *word = redis_word(command, texts);
+
+	if (!word)
+		return redis_fail(command, key);
+	if (strcmp(word, "full") == 0)
+		return fail_full();
+	if (strcmp(word, "garbage") == 0)
+		return redis_fail_text(command, key,
+				       redis_word_text(command, 1));
+	return strcmp(word, "new") == 0 ? -1 : 0;
+}
+
 /* As Redis reads it: 007 is none. */
 bool redis_read_total(struct slice text, int64_t *total)
 {
 	return number_read(text, total) && (text.n == 1 || *text.p != '0');
-}
-
-int redis_fail_full(void)
-{
-	fail_own("there are MAX_COUNTERS=%d counters",
-		 pipeline_settings()->max_counters);
-	return 507;
 }

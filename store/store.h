@@ -85,10 +85,10 @@ int store_set(struct slice counter, int64_t value);
 int store_drop(struct slice counter);
 
 /*
- * Calls `each` for every counter with its total, the home counter (if it
- * was ever counted) first. It may
- * take its time: nothing is locked meanwhile, and the slice is valid during the
- * call. Gives 0, or 503 with store_error(), also when some were told already.
+ * Calls `each` for every counter with its total, the home counter (if it was
+ * ever counted) first. It may take its time: nothing is locked meanwhile, and
+ * the slice is valid during the call. Gives 0, or 503 with store_error(), also
+ * when some were told already.
  */
 int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 	       void *context);

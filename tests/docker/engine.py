@@ -349,6 +349,21 @@ def inspect(container):
     return json.loads(docker("inspect", container))[0]
 
 
+def check_down(stack, compose="docker compose", **env):
+    """down keeps the visits, down -v forgets them, with the volumes; what
+    comes after that may have another environment."""
+    number = stack.visit()
+    stack.run(f"{compose} down")
+    stack.run(f"{compose} up -d")
+    assert stack.visit() == number + 1
+    stack.run(f"{compose} down -v")
+    assert not docker("volume", "ls", "-q", "--filter",
+                      f"name={stack.project}_")
+    stack.env.update(env)
+    stack.run(f"{compose} up -d")
+    assert stack.visit() == 1
+
+
 def check_hardened(stack, service, user):
     """What every service of every stack promises, seen from outside and from
     inside."""

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from engine import REPO, Stack, check_hardened, docker, inspect, run
+from engine import REPO, Stack, check_down, check_hardened, docker, inspect, run
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +107,6 @@ def test_commands_work_in_it(stack):
 
 
 def test_down_keeps_and_down_v_forgets(stack):
-    number = stack.visit()
-    stack.run("docker compose down")
-    stack.run("docker compose up -d")
-    assert stack.visit() == number + 1
-    stack.run("docker compose down -v")
-    assert volume(stack) not in docker("volume", "ls", "-q").split()
     # Who comes with visits.txt says so.
-    stack.env["VISITS_FILE"] = "/data/visits.txt"
-    stack.run("docker compose up -d")
-    assert stack.visit() == 1
+    check_down(stack, VISITS_FILE="/data/visits.txt")
     assert stack.inside("app", "cat", "/data/visits.txt").stdout == "1\n"

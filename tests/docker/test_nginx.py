@@ -11,8 +11,8 @@ import urllib.request
 import pytest
 import yaml
 
-from engine import (REPO, Stack, Visitors, check_hardened, docker, inspect,
-                    request, run, wait_for)
+from engine import (REPO, Stack, Visitors, check_down, check_hardened, docker,
+                    inspect, request, run, wait_for)
 
 sys.path.insert(0, str(REPO / "tests" / "e2e"))
 
@@ -240,15 +240,7 @@ def test_app_with_another_address_is_found(stack):
 
 
 def test_down_keeps_and_down_v_forgets(stack):
-    number = stack.visit()
-    stack.run("docker compose down")
-    stack.run("docker compose up -d")
-    assert stack.visit() == number + 1
-    stack.run("docker compose down -v")
-    assert not docker("volume", "ls", "-q", "--filter",
-                      f"name={stack.project}_")
-    stack.run("docker compose up -d")
-    assert stack.visit() == 1
+    check_down(stack)
 
 
 # Replicas

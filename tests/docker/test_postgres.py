@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from engine import REPO, Stack, check_hardened, docker, wait_for
+from engine import REPO, Stack, check_down, check_hardened, wait_for
 
 SELECT = ("docker compose exec db psql -U student -d student_notes"
           ' -c "SELECT * FROM visit_counter;"')
@@ -78,12 +78,4 @@ def test_restart_and_kill_9_keep(stack):
 
 
 def test_down_keeps_and_down_v_forgets(stack):
-    number = stack.visit()
-    stack.run("docker compose down")
-    stack.run("docker compose up -d")
-    assert stack.visit() == number + 1
-    stack.run("docker compose down -v")
-    assert not docker("volume", "ls", "-q", "--filter",
-                      f"name={stack.project}_")
-    stack.run("docker compose up -d")
-    assert stack.visit() == 1
+    check_down(stack)

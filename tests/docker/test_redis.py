@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine import (REPO, Stack, check_hardened, docker, request, run,
+from engine import (REPO, Stack, check_down, check_hardened, request, run,
                     wait_for)
 
 
@@ -51,15 +51,7 @@ def test_redis_stopped_and_started(stack):
 
 
 def test_down_keeps_and_down_v_forgets(stack):
-    number = stack.visit()
-    stack.run("docker-compose down")
-    stack.run("docker-compose up -d")
-    assert stack.visit() == number + 1
-    stack.run("docker-compose down -v")
-    assert not docker("volume", "ls", "-q", "--filter",
-                      f"name={stack.project}_")
-    stack.run("docker-compose up -d")
-    assert stack.visit() == 1
+    check_down(stack, "docker-compose")
 
 
 def test_redis_is_not_published(stack):

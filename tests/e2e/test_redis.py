@@ -10,7 +10,8 @@ import visitd
 from load import Load
 from proxy import Proxy
 from redis_server import RedisServer
-from visitd import MAX, RedisStore, Server, command, wait_for
+from visitd import (MAX, RedisStore, Server, command, recovered, refusal,
+                    wait_for)
 
 pytestmark = pytest.mark.store("redis")
 
@@ -28,25 +29,6 @@ def own_redis():
 @pytest.fixture(name="own")
 def own_store(scratch, redis):
     return RedisStore(scratch, redis)
-
-
-def error(server, target="/"):
-    """The error of a 503."""
-    reply = server.get(target, headers={"Accept": "application/json"})
-    assert reply.status == 503, reply
-    return reply.json["error"]
-
-
-def number(server):
-    """The number of a visit, or None with a 503."""
-    reply = server.get()
-    assert reply.status in (200, 503), reply
-    return reply.number if reply.status == 200 else None
-
-
-def recovered(server):
-    """Wait for a visit that counts, and give its number."""
-    return wait_for(lambda: number(server), what="recovery")
 
 
 # Keys
@@ -110,8 +92,8 @@ def test_promise_4_a_total_that_is_no_number_is_left_alone(store, text):
         assert server.visit() == 1
         store.call("SET", HOME, text)
         for target in ("/", "/visits"):
-            assert "visit_counter:homepage" in error(server, target) or \
-                "integer" in error(server, target)
+            assert "visit_counter:homepage" in refusal(server, target) or \
+                "integer" in refusal(server, target)
         assert server.get("/health").status == 503
         done = command(store, "set", "homepage", "7")
         assert done.returncode != 0, done
@@ -130,8 +112,8 @@ def test_a_total_below_zero_is_never_answered(server, store):
     assert server.visit() == 1
     store.call("SET", HOME, -5)
     for _ in range(3):
-        error(server)
-        error(server, "/visits")
+        refusal(server)
+        refusal(server, "/visits")
     assert server.get("/health").status == 503
     store.call("SET", HOME, 41)
     assert recovered(server) == 42
@@ -141,8 +123,8 @@ def test_a_key_of_another_type_fails_alone(server, store):
     """At once, each time: no breaker opens, and the items go on."""
     store.call("RPUSH", HOME, "a", "b")
     for _ in range(3):
-        assert "WRONGTYPE" in error(server)
-        assert "visit_counter:homepage" in error(server, "/visits")
+        assert "WRONGTYPE" in refusal(server)
+        assert "visit_counter:homepage" in refusal(server, "/visits")
         assert server.get("/items/1").status == 404
     assert "WRONGTYPE" in server.get("/health").json["error"]
     store.call("DEL", HOME)
@@ -153,7 +135,7 @@ def test_the_largest_total(server, store):
     store.set_total(MAX - 2)
     assert server.visit() == MAX - 1
     assert server.visit() == MAX
-    assert error(server) == "counter is full"
+    assert refusal(server) == "counter is full"
     assert server.get("/visits").number == MAX
     assert store.total() == MAX
     assert server.get("/health").status == 200
@@ -166,7 +148,7 @@ def test_an_item_that_is_none_is_not_served(server, store):
     store.call("RPUSH", "item:3", "x")
     store.call("SET", "item:4", '{ "name" : "a" }')
     for number in (1, 2, 3):
-        assert f"item:{number}" in error(server, f"/items/{number}")
+        assert f"item:{number}" in refusal(server, f"/items/{number}")
     assert server.get("/items/4").json == {"id": 4, "name": "a"}
 
 
@@ -201,17 +183,17 @@ def test_noauth_and_a_wrong_password(scratch):
     with RedisServer(requirepass="secret") as redis:
         store = RedisStore(scratch, redis)
         with Server(store) as server:
-            assert "NOAUTH" in error(server)
+            assert "NOAUTH" in refusal(server)
             assert "NOAUTH" in server.get("/health").json["error"]
         with Server(store, REDIS_PASSWORD="guess") as server:
-            assert "WRONGPASS" in error(server)
+            assert "WRONGPASS" in refusal(server)
         with Server(store, REDIS_PASSWORD="secret", WORKERS=1) as server:
             assert server.visit() == 1
             redis.call("CONFIG", "SET", "requirepass", "other")
             redis.options["requirepass"] = "other"
             assert server.visit() == 2, "the connection is in order"
             redis.call("CLIENT", "KILL", "TYPE", "normal")
-            assert "WRONGPASS" in error(server)
+            assert "WRONGPASS" in refusal(server)
             redis.call("CONFIG", "SET", "requirepass", "secret")
             redis.options["requirepass"] = "secret"
             assert recovered(server) == 3
@@ -221,7 +203,7 @@ def test_noauth_and_a_wrong_password(scratch):
 
 def test_a_database_that_there_is_not(store):
     with Server(store, REDIS_DB=99999) as server:
-        assert "DB index is out of range" in error(server)
+        assert "DB index is out of range" in refusal(server)
 
 
 def test_readonly(own, redis):
@@ -229,7 +211,7 @@ def test_readonly(own, redis):
     with Server(own) as server:
         assert server.visit() == 1
         redis.call("REPLICAOF", "127.0.0.1", "1")
-        assert "READONLY" in error(server)
+        assert "READONLY" in refusal(server)
         assert "READONLY" in server.get("/health").json["error"]
         assert server.get("/visits").number == 1
         redis.call("REPLICAOF", "NO", "ONE")
@@ -240,7 +222,7 @@ def test_out_of_memory(own, redis):
     with Server(own) as server:
         assert server.visit() == 1
         redis.call("CONFIG", "SET", "maxmemory", "1")
-        assert "OOM" in error(server)
+        assert "OOM" in refusal(server)
         assert "OOM" in server.get("/health").json["error"]
         assert server.get("/visits").number == 1
         redis.call("CONFIG", "SET", "maxmemory", "0")
@@ -264,8 +246,8 @@ def test_the_servers_words_are_told(store, words):
             assert server.visit() == 1
             proxy.do("say", b"-%s\r\n" % words.encode() * 2,
                      on=b"visit_counter")
-            assert words in error(server)
-            assert words in error(server, "/visits")
+            assert words in refusal(server)
+            assert words in refusal(server, "/visits")
             proxy.do("pass")
             told = wait_for(lambda: server.get().status == 200)
             assert told and server.visit() == store.total()
@@ -277,7 +259,7 @@ def test_loading_at_the_beginning_of_a_connection(store):
         proxy.do("say", b"-LOADING Redis is loading\r\n" * 6)
         with Server(store, WORKERS=1, REDIS_HOST="127.0.0.1",
                     REDIS_PORT=proxy.port) as server:
-            assert "LOADING" in error(server)
+            assert "LOADING" in refusal(server)
             proxy.do("pass")
             assert recovered(server) == 1
 
@@ -311,7 +293,7 @@ def test_a_password_in_a_file_that_changes(scratch):
             redis.call("CONFIG", "SET", "requirepass", "second")
             redis.options["requirepass"] = "second"
             redis.call("CLIENT", "KILL", "TYPE", "normal")
-            assert "WRONGPASS" in error(server)
+            assert "WRONGPASS" in refusal(server)
             secret.write_text("second\n")
             server.kill(signal.SIGHUP)
             assert recovered(server) == 2
