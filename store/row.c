@@ -85,8 +85,8 @@ static bool is_total(const char *row)
 }
 
 /* A column is a space, and digits that spaces stand before. Behind the last day
- * with a visit all of them are alike, which is looked at first, since a table
- * of 100,000 rows is read in half the time so. */
+ * with a visit all of them are alike, and are looked at together: a table may
+ * have 100,000 rows. */
 static bool are_columns(const char *row)
 {
 	static const char zero[COLUMN_SIZE + 1] = "           0";
