@@ -12,32 +12,28 @@ PYTHON ?= /usr/bin/python3
 
 VERSION := $(shell cat VERSION)
 
-# What a store is made of. To add one: a row here, and its calls (store.h).
-STORE_SRC_file := store/file.c store/counters.c store/disk.c store/failure.c \
-	store/history.c store/index.c store/item.c store/items.c store/lines.c \
-	store/name.c store/row.c store/table.c
-STORE_SRC_redis := $(wildcard store/redis*.c) store/failure.c store/item.c \
-	store/name.c store/net.c store/pipeline.c store/resolver.c store/resp.c
-STORE_LIBS_redis := -lhiredis
-STORE_HEADERS_redis := hiredis/hiredis.h
-STORE_SRC_postgres := store/postgres.c store/cache.c store/failure.c \
-	store/index.c store/item.c store/name.c store/net.c store/pipeline.c \
-	store/pq.c store/resolver.c store/resp.c
-STORE_LIBS_postgres := -lpq -lhiredis
-STORE_HEADERS_postgres := libpq-fe.h hiredis/hiredis.h
-ifeq ($(STORE),postgres)
-STORE_CFLAGS := $(addprefix -I,$(shell pg_config --includedir 2>/dev/null))
+# A folder is a part of the program because it is there. A store is a folder,
+# too; its store.mk names what it needs besides:
+#	STORE_LIBS     libraries to link with
+#	STORE_HEADERS  of them, so that a missing one is told with its package
+#	STORE_CFLAGS   where these headers are
+#	STORE_ROOMS    store/net, for stores behind a socket
+STORES := $(patsubst store/%/store.mk,%,$(wildcard store/*/store.mk))
+ifeq ($(filter $(STORE),$(STORES))$(filter deps,$(MAKECMDGOALS)),)
+$(error STORE=$(STORE): there is no such store; it takes one of: $(STORES))
 endif
-STORE_SRC := $(STORE_SRC_$(STORE))
-STORE_LIBS := $(STORE_LIBS_$(STORE))
-ifeq ($(STORE_SRC),)
-$(error STORE=$(STORE): there is no such store; it takes one of: file redis postgres)
-endif
+-include store/$(STORE)/store.mk
 
-SRC := main.c http.c $(wildcard http/*.c run/*.c site/*.c util/*.c) $(STORE_SRC)
+store_src = $(wildcard store/*.c $(addsuffix /*.c,store/$(1) $(2)))
+SRC := main.c http.c $(wildcard http/*.c run/*.c site/*.c turn/*.c util/*.c) \
+	$(call store_src,$(STORE),$(STORE_ROOMS))
 OBJ := $(SRC:%.c=$(OUT)/%.o)
-INC := $(patsubst %,$(OUT)/%.inc,site/home.html site/counter.html \
-	site/favicon.ico site/robots.txt)
+
+# Files whose bytes are part of the program: site/home.html is included as
+# site/home.html.inc
+EMBEDDED := $(wildcard $(addprefix site/*.,html ico txt) \
+	$(addprefix store/$(STORE)/*.,lua sql))
+INC := $(EMBEDDED:%=$(OUT)/%.inc)
 
 # Ours, apart from the user's CFLAGS. WERROR is set in check and test only.
 VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
@@ -62,7 +58,7 @@ $(OUT)/%.o: %.c VERSION Makefile
 # Where a header is missing, which packages have it.
 $(OBJ): | headers
 headers:
-	@for header in $(STORE_HEADERS_$(STORE)); do \
+	@for header in $(STORE_HEADERS); do \
 		echo "#include <$$header>" | \
 		$(CC) $(STORE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -E -x c - \
 			>/dev/null 2>&1 || \
@@ -77,7 +73,8 @@ $(OUT)/%.inc: %
 	@mkdir -p $(@D)
 	od -An -v -td1 $< | sed 's/  */ /g; s/^ //; s/ *$$//; s/ /,/g; s/$$/,/' > $@
 
-$(OUT)/site/home.o $(OUT)/site/static.o: $(INC)
+# The first time; afterwards the .d files know who includes which.
+$(OBJ): | $(INC)
 
 -include $(OBJ:.o=.d)
 
@@ -139,7 +136,7 @@ lint:
 	cppcheck -q --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --error-exitcode=1 -D_GNU_SOURCE -DVERSION='""' \
 		-DLIBPQ_HAS_PIPELINING=1 \
-		-I. -Ibuild/file main.c http.c http run site store util
+		-I. -Ibuild/file main.c http.c http run site store turn util
 	shellcheck $$(git grep -lE '^#!/bin/(ba)?sh' -- ':!*.py')
 	mandoc -T lint -W warning docs/visitd.8
 

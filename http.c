@@ -15,11 +15,11 @@
  */
 #include "http.h"
 
-#include "http/access.h"
-#include "http/conn.h"
+#include "turn/access.h"
+#include "turn/conn.h"
 #include "http/parse.h"
 #include "http/reply.h"
-#include "http/share.h"
+#include "turn/balance.h"
 #include "site/site.h"
 #include "store/store.h"
 #include "util/clock.h"
@@ -98,7 +98,7 @@ enum told { TOLD_NOTHING, TOLD_SUCCEEDED, TOLD_STOP };
 struct worker {
 	const struct settings *settings;
 	int epoll, listener, leash, signals;
-	const struct share *share;
+	const struct balance *balance;
 	bool accepts;	      /* the listener is in epoll */
 	bool has_accepted;    /* in this turn */
 	int64_t modest_until; /* it is not, for others hold less */
@@ -173,12 +173,12 @@ static void pause_accepting(struct worker *w, const char *why)
 	w->pool.has_closed = false;
 }
 
-/* The two rules of share.h, once in a turn that accepted. */
+/* The two rules of balance.h, once in a turn that accepted. */
 static void share_listener(struct worker *w)
 {
-	bool over = share_is_over(w->share, w->pool.open, w->pool.now);
+	bool over = balance_is_over(w->balance, w->pool.open, w->pool.now);
 
-	if (w->has_accepted && w->accepts && !share_is_alone(w->share)) {
+	if (w->has_accepted && w->accepts && !balance_is_alone(w->balance)) {
 		stop_accepting(w);
 		w->modest_until = w->pool.now + MODEST_MS;
 	}
@@ -220,7 +220,8 @@ static void accept_some(struct worker *w, int max)
 			return;
 		}
 		/* The first is always taken: nobody else was woken for it. */
-		if (i > 0 && share_is_over(w->share, w->pool.open, w->pool.now))
+		if (i > 0 &&
+		    balance_is_over(w->balance, w->pool.open, w->pool.now))
 			return;
 		if (w->turn->parts_len == PARTS_MAX || !accept_one(w))
 			return;
@@ -827,7 +828,7 @@ static void retire(struct worker *w)
 	int64_t now = w->pool.now;
 
 	stop_accepting(w);
-	share_leave(w->share, w->share->own);
+	balance_leave(w->balance, w->balance->own);
 	close(w->listener);
 	epoll_ctl(w->epoll, EPOLL_CTL_DEL, w->leash, NULL);
 	w->retire_at = now + RETIRE_MS;
@@ -953,10 +954,10 @@ static void serve(struct worker *w)
 	while (!is_over(w)) {
 		int timeout = wait_time(w, tick);
 
-		share_tell(w->share, w->pool.open, 0);
+		balance_tell(w->balance, w->pool.open, 0);
 		int n = epoll_wait(w->epoll, events, 512, timeout);
 		tell_time(w);
-		share_tell(w->share, w->pool.open, w->pool.now);
+		balance_tell(w->balance, w->pool.open, w->pool.now);
 		take_ready(w);
 		take_events(w, events, n);
 		commit(w->turn);
@@ -995,14 +996,14 @@ static int open_worker(struct worker *w)
 }
 
 int http_serve(const struct settings *settings, int listener, int leash,
-	       const struct share *share)
+	       const struct balance *balance)
 {
 	static struct worker worker;
 
 	worker.settings = settings;
 	worker.listener = listener;
 	worker.leash = leash;
-	worker.share = share;
+	worker.balance = balance;
 	if (open_worker(&worker) < 0) {
 		log_error("a worker cannot start:");
 		return EXIT_SYSTEM;

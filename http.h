@@ -4,12 +4,12 @@
 #ifndef HTTP_H
 #define HTTP_H
 
-#include "http/share.h"
+#include "turn/balance.h"
 #include "util/settings.h"
 
 /*
  * Serves on `listener` until it is told to end. The store is open in this
- * process, and `share` entered. `leash` is a pipe whose other end the master
+ * process, and `balance` entered. `leash` is a pipe whose other end the master
  * holds: at its end of file the master is gone. Ends
  *   - after SIGTERM or SIGINT, or without a master: takes no new connection,
  *     answers what has begun, 10 s at most;
@@ -18,6 +18,6 @@
  * All signals but SIGALRM are blocked. Gives the exit code of the process.
  */
 int http_serve(const struct settings *settings, int listener, int leash,
-	       const struct share *share);
+	       const struct balance *balance);
 
 #endif

@@ -46,7 +46,7 @@ struct master {
 	int leash[2]; /* workers read the end of file of [0] */
 	int slots_len;
 	struct worker_slot *slots;
-	struct share share;
+	struct balance balance;
 	sigset_t signals;
 	bool has_warned; /* that it stays root */
 };
@@ -61,9 +61,9 @@ static int run_worker(struct master *m, int share)
 	/* What it finds is told by the answers; they heal by themselves. */
 	if (store_open(m->settings) != 0)
 		log_warn("the store cannot be used now: %s", store_error());
-	share_enter(&m->share, share);
+	balance_enter(&m->balance, share);
 	int status =
-		http_serve(m->settings, m->listener, m->leash[0], &m->share);
+		http_serve(m->settings, m->listener, m->leash[0], &m->balance);
 	if (store_close())
 		log_error("%s", store_error());
 	return status;
@@ -125,9 +125,10 @@ static void reap_children(struct master *m)
 
 			if (slot->retiring == pid) {
 				slot->retiring = 0;
-				share_leave(&m->share, slot->retiring_share);
+				balance_leave(&m->balance,
+					      slot->retiring_share);
 			} else if (slot->pid == pid) {
-				share_leave(&m->share, slot->share);
+				balance_leave(&m->balance, slot->share);
 				say_death(pid, status);
 				plan_start(slot);
 			}
@@ -177,7 +178,7 @@ static void replace_workers(struct master *m)
 
 		slot->pid = 0;
 		slot->backoff = 0;
-		slot->share = (old_share + m->slots_len) % m->share.len;
+		slot->share = (old_share + m->slots_len) % m->balance.len;
 		start_worker(m, slot);
 		if (!old)
 			continue;
@@ -276,7 +277,7 @@ int run_master(struct settings *settings, int listener)
 	for (int i = 0; i < m.slots_len; i++)
 		m.slots[i].share = i;
 	if (!m.slots || pipe(m.leash) < 0 ||
-	    share_open(&m.share, 2 * m.slots_len) < 0)
+	    balance_open(&m.balance, 2 * m.slots_len) < 0)
 		die(EXIT_SYSTEM, "cannot start:");
 	int status = supervise(&m);
 	free(m.slots);

@@ -6,7 +6,7 @@
  * number was answered twice, none is above its counter's total, and no name is
  * in the file twice. In DATA_DIR, or a folder of its own under TMPDIR.
  */
-#include "store/row.h"
+#include "store/file/row.h"
 #include "store/store.h"
 #include "util/log.h"
 

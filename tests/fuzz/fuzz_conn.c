@@ -10,11 +10,11 @@
  */
 #include "http.h"
 
-#include "http/access.h"
-#include "http/conn.h"
+#include "turn/access.h"
+#include "turn/conn.h"
 #include "http/parse.h"
 #include "http/reply.h"
-#include "http/share.h"
+#include "turn/balance.h"
 #include "site/site.h"
 #include "store/item.h"
 #include "store/store.h"
@@ -735,12 +735,12 @@ static void check_cuts(void)
 
 static void open_once(void)
 {
-	static struct share share;
+	static struct balance share;
 
 	if (worker.turn)
 		return;
-	must(share_open(&share, 1) == 0);
-	share_enter(&share, 0);
+	must(balance_open(&share, 1) == 0);
+	balance_enter(&share, 0);
 	settings.max_connections = CLIENTS;
 	worker.settings = &settings;
 	worker.share = &share;

@@ -4,7 +4,7 @@
  * not understood is left as it is; else the table is whole afterwards, no name
  * is in it twice, and what is read again is what was written.
  */
-#include "store/row.h"
+#include "store/file/row.h"
 #include "store/store.h"
 #include "tests/fuzz/fuzz.h"
 #include "util/log.h"

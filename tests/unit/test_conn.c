@@ -1,5 +1,5 @@
 /* Connections: their lists, deadlines and buffers, on socket pairs. */
-#include "http/conn.h"
+#include "turn/conn.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
  * what the file holds, no name has two rows, and the next call without a fault
  * works.
  */
-#include "store/row.h"
+#include "store/file/row.h"
 #include "store/store.h"
 #include "tests/unit/unit.h"
 #include "util/date.h"

@@ -1,7 +1,7 @@
 /*
- * The file store's invariants, which open store/file.c and store/history.h.
- * The clock is the test's own: seconds of time() and milliseconds of
- * CLOCK_MONOTONIC can be moved on.
+ * The file store's invariants, which open store/file/visits.c and
+ * store/file/history.h. The clock is the test's own: seconds of time() and
+ * milliseconds of CLOCK_MONOTONIC can be moved on.
  */
 #include "store/store.h"
 #include "tests/unit/unit.h"

@@ -1,5 +1,5 @@
 /* The rows of the table of counters: pure calls, on rows at a guard page. */
-#include "store/row.h"
+#include "store/file/row.h"
 #include "store/store.h"
 #include "tests/unit/unit.h"
 

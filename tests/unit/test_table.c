@@ -1,9 +1,9 @@
 /*
- * The file store's named counters: the invariants that open store/table.h,
+ * The file store's named counters: the invariants that open store/file/table.h,
  * through the calls of store.h. The clock is the test's own, as in test_file.c;
  * a peer is another process with a store of its own, one call at a time.
  */
-#include "store/row.h"
+#include "store/file/row.h"
 #include "store/store.h"
 #include "tests/unit/unit.h"
 #include "util/log.h"

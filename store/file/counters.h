@@ -1,0 +1,34 @@
+/*
+ * counters.h - the file store's counters with names, kept in a table
+ *
+ * For store/file/visits.c alone. Statuses and reasons are those of store.h;
+ * what is called a deadline is a time of clock_ms().
+ */
+#ifndef STORE_FILE_COUNTERS_H
+#define STORE_FILE_COUNTERS_H
+
+#include "store/store.h"
+
+/* 0, or -1 if the path is too long. */
+int counters_open(const struct settings *settings);
+void counters_close(void);
+
+/* Those of the tallies that are not of the home counter: one lock and one sync
+ * for all of them. */
+void counters_add(struct tally *tallies, size_t len, int64_t deadline);
+int counters_set(struct slice name, int64_t value, int64_t deadline);
+int counters_drop(struct slice name, int64_t deadline);
+int counters_each(void (*each)(struct slice counter, int64_t total,
+			       void *context),
+		  void *context, int64_t deadline);
+
+/* Whether the table can be used. `is_late` tells a lock that somebody else
+ * holds from the rest. */
+int counters_look(int64_t deadline, bool *is_late);
+
+/* Whether a visit is not on disk yet (SYNC=everysec). */
+bool counters_is_unsynced(void);
+/* Brings it there: 0 or 503. */
+int counters_sync(void);
+
+#endif

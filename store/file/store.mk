@@ -1,0 +1,1 @@
+# The file store needs nothing but libc.

@@ -1,0 +1,453 @@
+#include "store/postgres/cache.h"
+
+#include "store/failure.h"
+#include "store/index.h"
+#include "store/item.h"
+#include "store/net/pipeline.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/number.h"
+#include "util/text.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define TOTAL_KEY "visit_counter:"
+#define ITEM_KEY  "item:"
+
+enum {
+	TIMEOUT_PART = 10, /* of STORE_TIMEOUT; within these bounds, ms: */
+	TIMEOUT_MIN = 5,
+	TIMEOUT_MAX = 100,
+	KEY_MAX = sizeof(TOTAL_KEY) + STORE_NAME_MAX + sizeof(":gone"),
+	MISSED_MAX = 256, /* counters that could not be refreshed */
+	DAY_MAX = DATE_DAY_SIZE + 1 + 1 + NUMBER_MAX,
+};
+
+/*
+ * Keeps a total: KEYS the total, its day, its tombstone; ARGV the total, the
+ * day, seconds. Numbers are compared as texts: Lua's have 53 bits. What is no
+ * number gives way, and what somebody put there without an end gets one.
+ */
+static const char keep[] =
+	"if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end\n"
+	"local was, now = redis.pcall('GET', KEYS[1]), ARGV[1]\n"
+	"if type(was) == 'string' and string.find(was, '^[1-9]%d*$') and\n"
+	"    (#was > #now or (#was == #now and was > now)) then\n"
+	"  if redis.call('TTL', KEYS[1]) < 0 then\n"
+	"    redis.call('EXPIRE', KEYS[1], ARGV[3])\n"
+	"  end\n"
+	"  return 0\n"
+	"end\n"
+	"redis.call('SET', KEYS[1], now, 'EX', ARGV[3])\n"
+	"redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])\n"
+	"return 1";
+
+/* Buries a total: the same keys, and how many ms the tombstone stays. */
+static const char bury[] = "redis.call('SET', KEYS[3], '1', 'PX', ARGV[1])\n"
+			   "return redis.call('DEL', KEYS[1], KEYS[2])";
+
+/* A Redis may be read and not be written: too little memory, a replica. */
+enum use { READ, WRITE, USES };
+
+static struct {
+	struct settings settings; /* with a timeout of its own */
+	bool is_used;
+	bool is_told[USES]; /* the log was, that it fails */
+	char ttl[NUMBER_MAX + 1], tombstone[NUMBER_MAX + 1];
+	/* The hashes of names that could not be refreshed, and when what is
+	 * kept of the last of them has died; too many of them are all names. */
+	uint32_t missed[MISSED_MAX];
+	size_t missed_len;
+	bool missed_all;
+	int64_t missed_until;
+	size_t asked[STORE_ITEMS_MAX]; /* the commands of the last look */
+} cache;
+
+void cache_open(const struct settings *settings, int epoll)
+{
+	int timeout = settings->store_timeout / TIMEOUT_PART;
+	struct epoll_event event = {.events = EPOLLIN};
+
+	memset(&cache, 0, sizeof(cache));
+	if (!settings->redis_host)
+		return;
+	cache.settings = *settings;
+	cache.settings.store_timeout = timeout < TIMEOUT_MIN   ? TIMEOUT_MIN
+				       : timeout > TIMEOUT_MAX ? TIMEOUT_MAX
+							       : timeout;
+	cache.settings.redis_allow_eviction = true;
+	snprintf(cache.ttl, sizeof(cache.ttl), "%d", settings->cache_ttl);
+	snprintf(cache.tombstone, sizeof(cache.tombstone), "%lld",
+		 2LL * settings->store_timeout);
+	cache.is_used = pipeline_open(&cache.settings) == 0;
+	if (cache.is_used)
+		epoll_ctl(epoll, EPOLL_CTL_ADD, pipeline_watch(), &event);
+	else
+		log_warn("there is no cache: %s", failure_reason());
+}
+
+void cache_close(void)
+{
+	if (cache.is_used)
+		pipeline_close();
+	cache.is_used = false;
+}
+
+int cache_tick(void)
+{
+	return cache.is_used ? pipeline_tick() : -1;
+}
+
+/*
+ * Calls
+ */
+
+/* Tells the log, once, that it fails, and that it works again. */
+static void tell(enum use use, const char *why)
+{
+	static const char *const names[] = {"read", "written"};
+
+	if (why && !cache.is_told[use])
+		log_warn("the cache cannot be %s, PostgreSQL is asked "
+			 "instead: %s",
+			 names[use], why);
+	if (!why && cache.is_told[use])
+		log_info("the cache can be %s again", names[use]);
+	cache.is_told[use] = why != NULL;
+}
+
+static bool begin(enum use use)
+{
+	if (!cache.is_used)
+		return false;
+	if (pipeline_begin() == 0)
+		return true;
+	tell(use, failure_reason());
+	return false;
+}
+
+/* The reply to a command of the kind that is good; NULL for any other. */
+static const redisReply *reply_to(size_t command, enum use use, int type)
+{
+	const redisReply *reply = pipeline_reply(command);
+
+	if (!reply)
+		tell(use, pipeline_why(command));
+	else
+		tell(use, reply->type == REDIS_REPLY_ERROR ? reply->str : NULL);
+	return reply && reply->type == type ? reply : NULL;
+}
+
+struct keys {
+	char total_bytes[KEY_MAX], day_bytes[KEY_MAX], gone_bytes[KEY_MAX];
+	struct slice total, day, gone;
+};
+
+static struct slice put_key(char *to, struct slice name, struct slice tail)
+{
+	char *end = text_put(to, SLICE(TOTAL_KEY));
+
+	end = text_put(end, name);
+	end = text_put(end, tail);
+	return (struct slice){to, (size_t)(end - to)};
+}
+
+static void make_keys(struct keys *keys, struct slice name)
+{
+	keys->total = put_key(keys->total_bytes, name, SLICE(""));
+	keys->day = put_key(keys->day_bytes, name, SLICE(":day"));
+	keys->gone = put_key(keys->gone_bytes, name, SLICE(":gone"));
+}
+
+/*
+ * Totals that could not be refreshed
+ */
+
+static size_t find_missed(struct slice name)
+{
+	uint32_t hash = index_hash(name);
+	size_t i = 0;
+
+	while (i < cache.missed_len && cache.missed[i] != hash)
+		i++;
+	return i;
+}
+
+static void miss(struct slice name)
+{
+	cache.missed_until =
+		clock_ms() + 1000 * (int64_t)cache.settings.cache_ttl;
+	if (find_missed(name) < cache.missed_len)
+		return;
+	if (cache.missed_len == MISSED_MAX)
+		cache.missed_all = true;
+	else
+		cache.missed[cache.missed_len++] = index_hash(name);
+}
+
+static void rewrite(struct slice name)
+{
+	size_t i = find_missed(name);
+
+	if (i < cache.missed_len)
+		cache.missed[i] = cache.missed[--cache.missed_len];
+}
+
+static bool may_be_old(struct slice name)
+{
+	if (!cache.missed_len && !cache.missed_all)
+		return false;
+	if (clock_ms() >= cache.missed_until) {
+		cache.missed_len = 0;
+		cache.missed_all = false;
+		return false;
+	}
+	return cache.missed_all || find_missed(name) < cache.missed_len;
+}
+
+/*
+ * Totals
+ */
+
+static struct slice text_of(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_STRING
+		       ? (struct slice){reply->str, reply->len}
+		       : (struct slice){NULL, 0};
+}
+
+/* "2026-11-20 41": the base of today; of another day it says nothing. */
+static bool read_base(struct slice day, const struct date_day *today,
+		      int64_t *base)
+{
+	bool negative;
+
+	if (day.n < DATE_DAY_SIZE + 2 ||
+	    memcmp(day.p, today->text, DATE_DAY_SIZE) != 0)
+		return false;
+	day = slice_after(day, DATE_DAY_SIZE + 1);
+	negative = *day.p == '-';
+	if (!number_read(slice_after(day, negative), base))
+		return false;
+	if (negative)
+		*base = -*base;
+	return true;
+}
+
+/* MGET of the total, the day and the tombstone. */
+static bool take_total(struct tally *t, size_t command,
+		       const struct date_day *today)
+{
+	const redisReply *reply = reply_to(command, READ, REDIS_REPLY_ARRAY);
+	int64_t total, base;
+
+	if (!reply || reply->elements != 3 ||
+	    reply->element[2]->type != REDIS_REPLY_NIL ||
+	    !number_read(text_of(reply->element[0]), &total) ||
+	    !read_base(text_of(reply->element[1]), today, &base))
+		return false;
+	t->total = total;
+	if (base > total)
+		t->today = 0;
+	else if (base < 0 && total > INT64_MAX + base)
+		t->today = INT64_MAX;
+	else
+		t->today = total - base;
+	t->status = 0;
+	return true;
+}
+
+bool cache_get_totals(struct tally *tallies, size_t len,
+		      const struct date_day *today)
+{
+	struct keys keys;
+	size_t first = 0;
+	bool all = true;
+
+	for (size_t i = 0; i < len; i++)
+		if (may_be_old(tallies[i].counter))
+			return false;
+	if (!begin(READ))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		make_keys(&keys, tallies[i].counter);
+		const struct slice words[] = {SLICE("MGET"), keys.total,
+					      keys.day, keys.gone};
+		size_t command = pipeline_add(keys.total, 4, words);
+		if (i == 0)
+			first = command;
+	}
+	pipeline_run();
+	for (size_t i = 0; i < len; i++)
+		all &= take_total(&tallies[i], first + i, today);
+	return all;
+}
+
+static size_t add_keep(const struct tally *t, const struct date_day *today)
+{
+	char total[NUMBER_MAX], day[DAY_MAX], *end;
+	int64_t base = t->total - t->today;
+	struct keys keys;
+	size_t n = number_write(total, t->total);
+
+	make_keys(&keys, t->counter);
+	end = text_put(day, (struct slice){today->text, DATE_DAY_SIZE});
+	*end++ = ' ';
+	if (base < 0) /* after a total was set */
+		*end++ = '-';
+	end = text_put_number(end, base < 0 ? -base : base);
+	const struct slice words[] = {
+		SLICE("EVAL"),
+		slice_of(keep),
+		SLICE("3"),
+		keys.total,
+		keys.day,
+		keys.gone,
+		{total, n},
+		{day, (size_t)(end - day)},
+		slice_of(cache.ttl),
+	};
+	return pipeline_add(keys.total, 9, words);
+}
+
+/* What is known, and was counted: a home counter that never was is none. */
+static bool is_to_keep(const struct tally *t)
+{
+	return t->status == 0 && t->total > 0;
+}
+
+void cache_put_totals(const struct tally *tallies, size_t len,
+		      const struct date_day *today)
+{
+	bool works = begin(WRITE);
+	size_t command = 0, first = 0;
+	bool is_first = true;
+
+	if (!cache.is_used)
+		return;
+	for (size_t i = 0; works && i < len; i++) {
+		if (!is_to_keep(&tallies[i]))
+			continue;
+		command = add_keep(&tallies[i], today);
+		if (is_first)
+			first = command;
+		is_first = false;
+	}
+	if (works && !is_first)
+		pipeline_run();
+	for (size_t i = 0; i < len; i++) {
+		if (!is_to_keep(&tallies[i]))
+			continue;
+		if (works && reply_to(first++, WRITE, REDIS_REPLY_INTEGER))
+			rewrite(tallies[i].counter);
+		else
+			miss(tallies[i].counter);
+	}
+}
+
+void cache_bury(struct slice counter)
+{
+	struct keys keys;
+
+	if (!cache.is_used)
+		return;
+	if (!begin(WRITE)) {
+		miss(counter);
+		return;
+	}
+	make_keys(&keys, counter);
+	const struct slice words[] = {
+		SLICE("EVAL"),
+		slice_of(bury),
+		SLICE("3"),
+		keys.total,
+		keys.day,
+		keys.gone,
+		slice_of(cache.tombstone),
+	};
+	size_t command = pipeline_add(keys.total, 7, words);
+	pipeline_run();
+	if (!reply_to(command, WRITE, REDIS_REPLY_INTEGER))
+		miss(counter);
+}
+
+/*
+ * Items
+ */
+
+static struct slice item_key(char *to, int64_t id)
+{
+	char *end = text_put(to, SLICE(ITEM_KEY));
+
+	end = text_put_number(end, id);
+	return (struct slice){to, (size_t)(end - to)};
+}
+
+bool cache_get_items(struct item *items, size_t len)
+{
+	static char jsons[STORE_ITEMS_MAX][STORE_ITEM_JSON_MAX];
+	char key[KEY_MAX];
+	bool all = true;
+
+	if (!begin(READ))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		const struct slice words[] = {SLICE("GET"),
+					      item_key(key, items[i].id)};
+
+		cache.asked[i] = pipeline_add(words[1], 2, words);
+	}
+	pipeline_run();
+	for (size_t i = 0; i < len; i++) {
+		const redisReply *reply =
+			reply_to(cache.asked[i], READ, REDIS_REPLY_STRING);
+		size_t n = reply ? item_with_id(jsons[i], items[i].id,
+						text_of(reply))
+				 : 0;
+
+		all &= n > 0;
+		if (n == 0)
+			continue;
+		items[i].json = (struct slice){jsons[i], n};
+		items[i].status = 0;
+	}
+	return all;
+}
+
+/* Adds what keeps an item, without the id that its JSON begins with. */
+static bool add_item(const struct item *item, size_t *command)
+{
+	static char json[STORE_ITEM_JSON_MAX];
+	const char *comma = memchr(item->json.p, ',', item->json.n);
+	char key[KEY_MAX];
+
+	if (!comma)
+		return false;
+	size_t n = item->json.n - (size_t)(comma - item->json.p);
+	memcpy(json, comma, n);
+	json[0] = '{';
+	const struct slice words[] = {
+		SLICE("SET"), item_key(key, item->id), {json, n},
+		SLICE("EX"),  slice_of(cache.ttl),
+	};
+	*command = pipeline_add(words[1], 5, words);
+	return true;
+}
+
+void cache_put_items(const struct item *items, size_t len)
+{
+	size_t command = 0;
+	bool any = false;
+
+	if (!begin(WRITE))
+		return;
+	for (size_t i = 0; i < len; i++)
+		if (items[i].status == 0)
+			any |= add_item(&items[i], &command);
+	if (!any)
+		return;
+	pipeline_run();
+	reply_to(command, WRITE, REDIS_REPLY_STATUS);
+}

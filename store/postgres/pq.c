@@ -1,0 +1,514 @@
+#include "store/postgres/pq.h"
+
+#include "store/failure.h"
+#include "util/clock.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	TRIES_MAX = 100, /* of a call that others made impossible */
+	INT4 = 23,	 /* oids of types: pg_type.dat */
+	INT8 = 20,
+};
+
+/* What is asked before a conversation counts as open. */
+static const char greeting[] =
+	"SELECT current_setting('synchronous_commit'),"
+	" to_regclass('visit_counter') IS NOT NULL,"
+	" EXISTS (SELECT FROM pg_index i JOIN pg_attribute a"
+	"  ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+	"  WHERE i.indrelid = to_regclass('visit_counter') AND i.indisunique"
+	"  AND i.indnkeyatts = 1 AND i.indpred IS NULL"
+	"  AND a.attname = 'name'),"
+	" (SELECT atttypid::int4 FROM pg_attribute"
+	"  WHERE attrelid = to_regclass('visit_counter')"
+	"  AND attname = 'visits' AND NOT attisdropped)";
+
+/*
+ * Why it failed
+ */
+
+/* In one line: libpq's messages have several, and tabs. */
+static int fail_message(const struct pq *pq, const char *message)
+{
+	char line[512] = "";
+	size_t n = 0;
+	bool gap = false;
+
+	for (; *message && n < sizeof(line) - 2; message++) {
+		if ((unsigned char)*message <= ' ') {
+			gap = n > 0;
+			continue;
+		}
+		if (gap)
+			line[n++] = ' ';
+		gap = false;
+		line[n++] = *message;
+	}
+	line[n] = '\0';
+	return fail("%s: %s", pq->peer.name, line);
+}
+
+static int fail_result(struct pq *pq, const PGresult *result)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *message =
+		PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	snprintf(pq->sqlstate, sizeof(pq->sqlstate), "%s", state ? state : "");
+	return fail_message(pq,
+			    message ? message : PQresultErrorMessage(result));
+}
+
+/*
+ * Opening
+ */
+
+struct parameters {
+	const char *names[16], *values[16];
+	size_t len;
+};
+
+static void add_parameter(struct parameters *p, const char *name,
+			  const char *value)
+{
+	if (!value)
+		return;
+	p->names[p->len] = name;
+	p->values[p->len++] = value;
+	p->names[p->len] = p->values[p->len] = NULL;
+}
+
+/* libpq is to take its own variable, if that is set. */
+static const char *unless(const char *variable, const char *value)
+{
+	return getenv(variable) || getenv("PGSERVICE") ? NULL : value;
+}
+
+static struct pq *self(struct net_peer *peer)
+{
+	return peer->context;
+}
+
+static enum net_step begin(struct net_peer *peer,
+			   const struct net_address *address)
+{
+	struct pq *pq = self(peer);
+	const struct settings *s = pq->settings;
+	struct parameters p = {.len = 0};
+	char number[NI_MAXHOST], port[16], options[1024];
+	const char *more = getenv("PGOPTIONS");
+
+	add_parameter(&p, "host", pq->host);
+	if (pq->host[0] != '/') {
+		if (getnameinfo((const struct sockaddr *)&address->where,
+				address->len, number, sizeof(number), NULL, 0,
+				NI_NUMERICHOST) == 0)
+			add_parameter(&p, "hostaddr", number);
+	}
+	snprintf(port, sizeof(port), "%d", pq->port);
+	add_parameter(&p, "port", port);
+	add_parameter(&p, "dbname",
+		      s->db_name ? s->db_name : unless("PGDATABASE", "visitd"));
+	add_parameter(&p, "user",
+		      s->db_user ? s->db_user : unless("PGUSER", "visitd"));
+	add_parameter(&p, "password", s->db_password);
+	/* Kerberos would ask its servers, and wait for them. */
+	add_parameter(&p, "gssencmode", unless("PGGSSENCMODE", "disable"));
+	add_parameter(&p, "client_encoding", "UTF8");
+	add_parameter(&p, "fallback_application_name", "visitd");
+	/* What nobody waits for any more should not go on there. The last of
+	 * equal options counts. */
+	snprintf(options, sizeof(options),
+		 "-c statement_timeout=%d "
+		 "-c default_transaction_isolation=read\\ committed %s",
+		 s->store_timeout, more ? more : "");
+	add_parameter(&p, "options", options);
+	pq->is_asking = false;
+	pq->conn = PQconnectStartParams(p.names, p.values, 0);
+	if (!pq->conn) {
+		errno = ENOMEM;
+		fail("%s:", peer->name);
+		return NET_FAILED;
+	}
+	peer->fd = PQsocket(pq->conn);
+	if (PQstatus(pq->conn) == CONNECTION_BAD) {
+		fail_message(pq, PQerrorMessage(pq->conn));
+		return NET_FAILED;
+	}
+	return NET_WRITE;
+}
+
+/* NOTICEs are for nobody. */
+static void ignore_notice(void *arg, const PGresult *result)
+{
+	(void)arg;
+	(void)result;
+}
+
+static enum net_step ask(struct pq *pq)
+{
+	PQsetNoticeReceiver(pq->conn, ignore_notice, NULL);
+	if (PQsetnonblocking(pq->conn, 1) < 0 ||
+	    !PQsendQueryParams(pq->conn, greeting, 0, NULL, NULL, NULL, NULL,
+			       0)) {
+		fail_message(pq, PQerrorMessage(pq->conn));
+		return NET_FAILED;
+	}
+	pq->is_asking = true;
+	return PQflush(pq->conn) > 0 ? NET_WRITE : NET_READ;
+}
+
+static enum net_step go_on_connecting(struct pq *pq)
+{
+	PostgresPollingStatusType step = PQconnectPoll(pq->conn);
+
+	/* It may be another socket now: a second try without TLS, say. */
+	pq->peer.fd = PQsocket(pq->conn);
+	switch (step) {
+	case PGRES_POLLING_READING:
+		return NET_READ;
+	case PGRES_POLLING_WRITING:
+		return NET_WRITE;
+	case PGRES_POLLING_OK:
+		return ask(pq);
+	default:
+		fail_message(pq, PQerrorMessage(pq->conn));
+		return NET_FAILED;
+	}
+}
+
+static void learn(struct pq *pq, const PGresult *result)
+{
+	int type = atoi(PQgetvalue(result, 0, 3));
+
+	snprintf(pq->durability, sizeof(pq->durability),
+		 "synchronous_commit %s", PQgetvalue(result, 0, 0));
+	pq->facts = (struct pq_facts){
+		.is_there = *PQgetvalue(result, 0, 1) == 't',
+		.fits = *PQgetvalue(result, 0, 2) == 't' &&
+			(type == INT4 || type == INT8),
+		.is_small = type == INT4,
+	};
+}
+
+static enum net_step go_on_asking(struct pq *pq)
+{
+	int left = PQflush(pq->conn);
+	enum net_step step = NET_FAILED;
+	PGresult *result;
+
+	if (left < 0 || !PQconsumeInput(pq->conn)) {
+		fail_message(pq, PQerrorMessage(pq->conn));
+		return NET_FAILED;
+	}
+	if (PQisBusy(pq->conn))
+		return left > 0 ? NET_WRITE : NET_READ;
+	while ((result = PQgetResult(pq->conn))) {
+		if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+			learn(pq, result);
+			step = NET_DONE;
+		} else {
+			fail_result(pq, result);
+			step = NET_FAILED;
+		}
+		PQclear(result);
+	}
+	if (step == NET_DONE && !PQenterPipelineMode(pq->conn)) {
+		fail_message(pq, PQerrorMessage(pq->conn));
+		return NET_FAILED;
+	}
+	return step;
+}
+
+static enum net_step go_on(struct net_peer *peer)
+{
+	struct pq *pq = self(peer);
+
+	return pq->is_asking ? go_on_asking(pq) : go_on_connecting(pq);
+}
+
+static void end(struct net_peer *peer)
+{
+	struct pq *pq = self(peer);
+
+	PQfinish(pq->conn);
+	pq->conn = NULL;
+	pq->prepared = 0;
+	peer->fd = -1;
+}
+
+/* What DB_HOST or DB_PORT do not say, libpq's own variables may. */
+static void find_server(struct pq *pq)
+{
+	PQconninfoOption *options = PQconndefaults(), *o;
+	const char *host = pq->settings->db_host;
+	int port = pq->settings->db_port;
+
+	for (o = options; o && o->keyword; o++) {
+		if (!o->val || !*o->val)
+			continue;
+		if (!host && strcmp(o->keyword, "host") == 0)
+			host = o->val;
+		if (!port && strcmp(o->keyword, "port") == 0)
+			port = atoi(o->val);
+	}
+	snprintf(pq->host, sizeof(pq->host), "%s", host ? host : "localhost");
+	pq->port = port ? port : 5432;
+	PQconninfoFree(options);
+}
+
+int pq_open(struct pq *pq, const struct settings *settings,
+	    const char *const *texts, int epoll)
+{
+	static const struct net_protocol protocol = {begin, go_on, end};
+
+	*pq = (struct pq){.settings = settings, .texts = texts};
+	find_server(pq);
+	return net_open(&pq->peer, "PostgreSQL", pq->host, pq->port,
+			settings->store_timeout, epoll, &protocol, pq);
+}
+
+void pq_close(struct pq *pq)
+{
+	net_close(&pq->peer);
+}
+
+/*
+ * Calling
+ */
+
+int pq_ready(struct pq *pq, int64_t until)
+{
+	pq->sqlstate[0] = '\0';
+	/* That is no fault of the server's: the breaker stays closed. */
+	if (clock_ms() >= until)
+		return fail("%s: no time was left for it", pq->peer.name);
+	/* libpq may have read more than the last answer. */
+	if (pq->peer.state == NET_OPEN &&
+	    (PQisBusy(pq->conn) || PQstatus(pq->conn) == CONNECTION_BAD))
+		net_broken(&pq->peer);
+	return net_ready(&pq->peer, until);
+}
+
+static int broken(struct pq *pq)
+{
+	fail_message(pq, PQerrorMessage(pq->conn));
+	net_broken(&pq->peer);
+	return 503;
+}
+
+/* Sends and receives until a result is there. */
+static int exchange(struct pq *pq, int64_t until)
+{
+	for (;;) {
+		int left = PQflush(pq->conn);
+
+		if (left < 0)
+			return broken(pq);
+		if (!PQisBusy(pq->conn))
+			return 0;
+		struct pollfd ready = {
+			.fd = pq->peer.fd,
+			.events = (short)(POLLIN | (left > 0 ? POLLOUT : 0)),
+		};
+		int64_t wait = until - clock_ms();
+		if (wait <= 0) {
+			fail("%s: no answer within %d ms", pq->peer.name,
+			     pq->settings->store_timeout);
+			net_late(&pq->peer);
+			return 503;
+		}
+		if (poll(&ready, 1, (int)wait) > 0 &&
+		    (ready.revents & ~POLLOUT) && !PQconsumeInput(pq->conn))
+			return broken(pq);
+	}
+}
+
+/* What was sent: the step that each command belongs to, and whether it only
+ * prepares its statement. */
+struct sent {
+	struct {
+		struct pq_step *step;
+		bool prepares;
+	} commands[2 * PQ_STEPS_MAX];
+	int len, done;
+};
+
+static int send_step(struct pq *pq, struct sent *sent, struct pq_step *step)
+{
+	unsigned bit = 1u << step->statement;
+	char name[16];
+
+	snprintf(name, sizeof(name), "visitd_%d", step->statement);
+	if (!(pq->prepared & bit)) {
+		if (!PQsendPrepare(pq->conn, name, pq->texts[step->statement],
+				   0, NULL))
+			return broken(pq);
+		sent->commands[sent->len].step = step;
+		sent->commands[sent->len++].prepares = true;
+	}
+	if (!PQsendQueryPrepared(pq->conn, name, step->len, step->values, NULL,
+				 NULL, 0))
+		return broken(pq);
+	sent->commands[sent->len].step = step;
+	sent->commands[sent->len++].prepares = false;
+	return 0;
+}
+
+/* A result of the next command. */
+static int take_result(struct pq *pq, struct sent *sent, PGresult *result)
+{
+	struct pq_step *step = sent->commands[sent->done].step;
+	bool prepares = sent->commands[sent->done].prepares;
+
+	sent->done++;
+	switch (PQresultStatus(result)) {
+	case PGRES_COMMAND_OK:
+	case PGRES_TUPLES_OK:
+		if (!prepares) {
+			step->result = result;
+			return 0;
+		}
+		pq->prepared |= 1u << step->statement;
+		PQclear(result);
+		return 0;
+	case PGRES_PIPELINE_ABORTED: /* after the one that failed */
+		break;
+	default:
+		fail_result(pq, result);
+	}
+	PQclear(result);
+	return 503;
+}
+
+/* Everything up to the end of the pipeline. */
+static int take_results(struct pq *pq, struct sent *sent, int64_t until)
+{
+	int worst = 0;
+
+	for (;;) {
+		int status = exchange(pq, until);
+
+		if (status)
+			return status;
+		PGresult *result = PQgetResult(pq->conn);
+		if (PQstatus(pq->conn) == CONNECTION_BAD) {
+			PQclear(result);
+			return broken(pq);
+		}
+		if (!result) /* between two commands */
+			continue;
+		if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+			PQclear(result);
+			return worst;
+		}
+		if (sent->done < sent->len) {
+			if (take_result(pq, sent, result))
+				worst = 503;
+			continue;
+		}
+		/* All was well until it was to be committed. */
+		worst = fail_result(pq, result);
+		PQclear(result);
+	}
+}
+
+static void clear_steps(struct pq_step *steps, int len)
+{
+	for (int i = 0; i < len; i++) {
+		PQclear(steps[i].result);
+		steps[i].result = NULL;
+	}
+}
+
+static int call_once(struct pq *pq, struct pq_step *steps, int len,
+		     int64_t until)
+{
+	struct sent sent = {.len = 0};
+	int status = pq_ready(pq, until);
+
+	for (int i = 0; !status && i < len; i++)
+		status = send_step(pq, &sent, &steps[i]);
+	if (!status && !PQpipelineSync(pq->conn))
+		status = broken(pq);
+	if (!status)
+		status = take_results(pq, &sent, until);
+	if (status)
+		clear_steps(steps, len);
+	return status;
+}
+
+static bool is_state(const struct pq *pq, const char *state)
+{
+	return strcmp(pq->sqlstate, state) == 0;
+}
+
+/* Whether nothing was done, for a reason that is gone with the next try:
+ * serialization_failure, deadlock_detected. */
+static bool is_bad_luck(const struct pq *pq)
+{
+	return is_state(pq, "40001") || is_state(pq, "40P01");
+}
+
+/* Whether nothing was done, because the conversation is not what it was: the
+ * statement is not there any more, or its table is another one
+ * (invalid_sql_statement_name, feature_not_supported); or another server may be
+ * the first now (read_only_sql_transaction). */
+static bool is_out_of_date(const struct pq *pq)
+{
+	return is_state(pq, "26000") || is_state(pq, "0A000") ||
+	       is_state(pq, "25006");
+}
+
+int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
+{
+	int status = call_once(pq, steps, len, until);
+
+	for (int i = 1;
+	     status && is_bad_luck(pq) && i < TRIES_MAX && clock_ms() < until;
+	     i++)
+		status = call_once(pq, steps, len, until);
+	if (status && is_out_of_date(pq)) {
+		net_broken(&pq->peer);
+		status = call_once(pq, steps, len, until);
+	}
+	/* Not for this call, but for the next one. numeric_value_out_of_range:
+	 * the table may have become another one. */
+	if (status && (is_state(pq, "25006") || is_state(pq, "22003")))
+		net_broken(&pq->peer);
+	return status;
+}
+
+int pq_run(struct pq *pq, const char *commands, int64_t until)
+{
+	int status = pq_ready(pq, until);
+	PGresult *result;
+
+	if (status)
+		return status;
+	/* Several at once go without a pipeline only. */
+	if (!PQexitPipelineMode(pq->conn) || !PQsendQuery(pq->conn, commands))
+		return broken(pq);
+	for (;;) {
+		int late = exchange(pq, until);
+
+		if (late)
+			return late;
+		result = PQgetResult(pq->conn);
+		if (!result)
+			break;
+		if (PQresultStatus(result) == PGRES_FATAL_ERROR)
+			status = fail_result(pq, result);
+		PQclear(result);
+	}
+	if (PQstatus(pq->conn) == CONNECTION_BAD ||
+	    !PQenterPipelineMode(pq->conn))
+		return broken(pq);
+	return status;
+}

@@ -1,0 +1,73 @@
+#include "turn/balance.h"
+
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+enum {
+	STUCK_MS = 10, /* a turn that takes longer */
+	SLACK = 4,     /* connections beyond the least, and an eighth of it */
+};
+
+struct balance_slot {
+	_Alignas(64) _Atomic size_t held; /* a cache line of its own */
+	_Atomic int64_t awake_since;	  /* 0: asleep in epoll_wait */
+	_Atomic bool lives;
+};
+
+int balance_open(struct balance *balance, int len)
+{
+	size_t size = (size_t)len * sizeof(*balance->slots);
+
+	*balance = (struct balance){.len = len, .own = -1};
+	balance->slots = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return balance->slots == MAP_FAILED ? -1 : 0;
+}
+
+void balance_enter(struct balance *balance, int own)
+{
+	balance->own = own;
+	balance_tell(balance, 0, 0);
+	balance->slots[own].lives = true;
+}
+
+void balance_leave(const struct balance *balance, int slot)
+{
+	balance->slots[slot].lives = false;
+}
+
+/* Hints, not facts: nothing is ordered by them. */
+void balance_tell(const struct balance *balance, size_t held, int64_t now)
+{
+	struct balance_slot *slot = &balance->slots[balance->own];
+
+	atomic_store_explicit(&slot->held, held, memory_order_relaxed);
+	atomic_store_explicit(&slot->awake_since, now, memory_order_relaxed);
+}
+
+bool balance_is_alone(const struct balance *balance)
+{
+	for (int i = 0; i < balance->len; i++)
+		if (i != balance->own && balance->slots[i].lives)
+			return false;
+	return true;
+}
+
+bool balance_is_over(const struct balance *balance, size_t held, int64_t now)
+{
+	size_t least = held;
+
+	for (int i = 0; i < balance->len; i++) {
+		struct balance_slot *slot = &balance->slots[i];
+		int64_t since = atomic_load_explicit(&slot->awake_since,
+						     memory_order_relaxed);
+		size_t its =
+			atomic_load_explicit(&slot->held, memory_order_relaxed);
+
+		/* Its own slot still says what it held when the turn began. */
+		if (i != balance->own && slot->lives && its < least &&
+		    (since == 0 || now - since <= STUCK_MS))
+			least = its;
+	}
+	return held > least + SLACK + least / 8;
+}
