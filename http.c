@@ -24,6 +24,7 @@
 #include "store/store.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/reason.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -776,6 +777,7 @@ static void reap_parts(struct worker *w)
 		access_flush();
 	for (size_t i = 0; i < turn->tallies_len; i++)
 		turn->slots[turn->taken[i]] = 0;
+	reason_reset();
 	turn->parts_len = turn->len = turn->tallies_len = 0;
 	turn->arena_used = turn->items_len = 0;
 	turn->pings = false;

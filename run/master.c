@@ -272,6 +272,9 @@ int run_master(struct settings *settings, int listener)
 	struct master m = {.settings = settings, .listener = listener};
 
 	awaited_signals(&m.signals);
+	int status = store_prepare(settings);
+	if (status)
+		die(status, "%s", store_error());
 	m.slots_len = run_workers(settings);
 	m.slots = calloc((size_t)m.slots_len, sizeof(*m.slots));
 	for (int i = 0; i < m.slots_len; i++)
@@ -279,7 +282,7 @@ int run_master(struct settings *settings, int listener)
 	if (!m.slots || pipe(m.leash) < 0 ||
 	    balance_open(&m.balance, 2 * m.slots_len) < 0)
 		die(EXIT_SYSTEM, "cannot start:");
-	int status = supervise(&m);
+	status = supervise(&m);
 	free(m.slots);
 	return status;
 }

@@ -121,11 +121,6 @@ static void read_text(struct import *in)
 		die(EXIT_SYSTEM, "cannot read standard input:");
 }
 
-static bool is_home(const struct line *line)
-{
-	return slice_equal(line->name, SLICE(STORE_HOME));
-}
-
 static void read_lines(struct import *in)
 {
 	struct slice rest = {in->text, in->text_len};
@@ -139,7 +134,7 @@ static void read_lines(struct import *in)
 			grow(in->lines, in->len, &in->cap, sizeof(*in->lines));
 		struct line *line = &in->lines[in->len++];
 		*line = read_line((struct slice){rest.p, n}, in->len);
-		named += !is_home(line);
+		named += !store_is_home(line->name);
 		if (named > in->settings->max_counters)
 			refuse_line(in->len, (struct slice){rest.p, n},
 				    "one counter more than MAX_COUNTERS");

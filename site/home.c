@@ -12,11 +12,6 @@ static const char named[] = {
 #include "site/counter.html.inc"
 };
 
-static bool is_home(const struct job *job)
-{
-	return slice_equal(job->counter, SLICE(STORE_HOME));
-}
-
 static struct slice local_time(const struct moment *moment)
 {
 	return (struct slice){moment->local, DATE_LOCAL_SIZE};
@@ -51,8 +46,8 @@ static char *write_named_json(char *to, const struct job *job)
 static char *write_json(char *to, const struct job *job,
 			const struct moment *moment)
 {
-	return is_home(job) ? write_home_json(to, job, moment)
-			    : write_named_json(to, job);
+	return store_is_home(job->counter) ? write_home_json(to, job, moment)
+					   : write_named_json(to, job);
 }
 
 static char *write_mark(char *to, struct slice mark, const struct job *job,
@@ -71,8 +66,9 @@ static char *write_mark(char *to, struct slice mark, const struct job *job,
 static char *write_html(char *to, const struct job *job,
 			const struct moment *moment)
 {
-	const char *p = is_home(job) ? home : named, *mark;
-	const char *end = p + (is_home(job) ? sizeof(home) : sizeof(named));
+	const char *p = store_is_home(job->counter) ? home : named, *mark;
+	const char *end = p + (store_is_home(job->counter) ? sizeof(home)
+							   : sizeof(named));
 
 	while ((mark = memmem(p, (size_t)(end - p), "{{", 2))) {
 		to = text_put(to, (struct slice){p, (size_t)(mark - p)});

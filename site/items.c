@@ -45,10 +45,12 @@ void items_create(struct job *job)
 	struct slice description = members[DESCRIPTION].kind == JSON_STRING
 					   ? members[DESCRIPTION].value
 					   : none;
-	int status =
-		store_item_create(members[NAME].value, description, &job->id);
-	if (status) {
-		error_of_store(job, status);
+	struct item item = {.name = members[NAME].value,
+			    .description = description};
+	store_items_create(&item, 1);
+	job->id = item.id;
+	if (item.status) {
+		error_of_store(job, item.status);
 		return;
 	}
 	job->item = (struct slice){

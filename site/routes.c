@@ -173,8 +173,7 @@ static bool fits(const struct route *route, struct slice path,
 	    memcmp(path.p, route->path.p, route->path.n) != 0)
 		return false;
 	*rest = slice_after(path, route->path.n);
-	return !(route->flags & NOT_HOME) ||
-	       !slice_equal(*rest, SLICE(STORE_HOME));
+	return !(route->flags & NOT_HOME) || !store_is_home(*rest);
 }
 
 /* The row of the path and the method; without one, the first of the path. */

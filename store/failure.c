@@ -1,33 +1,24 @@
 #include "store/failure.h"
 
 #include "util/log.h"
+#include "util/reason.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #define DOWN "store unavailable: "
 
-enum { REASON_MAX = PATH_MAX + 256, DOWN_LEN = sizeof(DOWN) - 1 };
-
 enum kind { KIND_DOWN, KIND_GARBAGE, KIND_OWN };
 
 static enum kind kind;
-static char answer[DOWN_LEN + REASON_MAX] = DOWN;
-static char *const reason = answer + DOWN_LEN;
+static const char *reason = "";
 static char told[FAILURE_PARTS][REASON_MAX]; /* the last failures in the log */
 
 __attribute__((format(printf, 2, 0))) static void
-note(enum kind how, const char *format, va_list args)
+failure_note(enum kind how, const char *format, va_list args)
 {
-	int error = errno;
-	int n = vsnprintf(reason, REASON_MAX, format, args);
-
-	if (format[strlen(format) - 1] == ':' && n < REASON_MAX)
-		snprintf(reason + n, (size_t)(REASON_MAX - n), " %s",
-			 strerror(error));
+	reason = reason_write_list(format, args);
 	kind = how;
 }
 
@@ -36,7 +27,7 @@ int fail(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	note(KIND_DOWN, format, args);
+	failure_note(KIND_DOWN, format, args);
 	va_end(args);
 	return 503;
 }
@@ -46,7 +37,7 @@ int fail_garbage(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	note(KIND_GARBAGE, format, args);
+	failure_note(KIND_GARBAGE, format, args);
 	va_end(args);
 	return 503;
 }
@@ -56,7 +47,7 @@ int fail_own(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	note(KIND_OWN, format, args);
+	failure_note(KIND_OWN, format, args);
 	va_end(args);
 	return 503;
 }
@@ -78,7 +69,7 @@ const char *failure_reason(void)
 
 const char *failure_answer(void)
 {
-	return kind == KIND_OWN ? reason : answer;
+	return kind == KIND_OWN ? reason : reason_write(DOWN "%s", reason);
 }
 
 void failure_tell(enum failure_part part, int status)
@@ -89,6 +80,6 @@ void failure_tell(enum failure_part part, int status)
 		told[part][0] = '\0';
 	} else if (strcmp(told[part], reason) != 0) {
 		log_error("%s", reason);
-		memcpy(told[part], reason, REASON_MAX);
+		snprintf(told[part], REASON_MAX, "%s", reason);
 	}
 }

@@ -8,7 +8,7 @@
 
 /*
  * Notes why a call fails, and gives 503. A format that ends in ':' gets a space
- * and the text of errno.
+ * and the text of errno. The reason lives for the turn (util/reason.h).
  */
 __attribute__((format(printf, 1, 2))) int fail(const char *format, ...);
 
@@ -19,7 +19,7 @@ __attribute__((format(printf, 1, 2))) int fail_own(const char *format, ...);
 bool failure_is_garbage(void);
 bool failure_is_own(void);
 
-/* What was noted last, valid until the next note. */
+/* What was noted last. */
 const char *failure_reason(void);
 
 /* The same as visitors are told it: with "store unavailable: " before it, where

@@ -1,5 +1,6 @@
 /*
  * index.h - where the rows of names are: a hash table of their hashes
+ * (hash_name)
  *
  * The names themselves stay on disk, and what is found here is to be checked by
  * the name on the row: 8 bytes a slot, at most 2/3 of the slots taken.
@@ -17,9 +18,6 @@ struct index {
 	struct index_slot *slots;
 	size_t cap, len;
 };
-
-/* Of this process alone: nobody outside can choose names that collide. */
-uint32_t index_hash(struct slice name);
 
 /* Makes room for so many rows at once. 0, or -1 with errno: ENOMEM. */
 int index_reserve(struct index *index, size_t rows);

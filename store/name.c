@@ -39,3 +39,8 @@ const char *store_name_fault(struct slice name)
 			return "the name ends in /";
 	}
 }
+
+bool store_is_home(struct slice name)
+{
+	return slice_equal(name, SLICE(STORE_HOME));
+}

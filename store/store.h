@@ -1,14 +1,17 @@
 /*
  * store.h - where the visits are kept
  *
- * One store is linked into a program: make STORE=name takes store/name.c and
- * what its row in the Makefile adds. To add a store: define all of these in
- * store/name.c, add that row, and run tests/unit/test_store.c and tests/e2e
+ * One store is linked into a program: make STORE=name takes store/name/ and
+ * what its store.mk names. To add a store: a folder with such a file, in which
+ * all of these are defined; then run tests/unit/test_store.c and tests/e2e
  * against it: they are the contract.
  *
  * A store is opened in the process that uses it, after fork: a flock belongs
  * to an open file and a connection to one conversation. Calls block, none for
  * longer than settings.store_timeout (but for a disk that hangs in a sync).
+ *
+ * What store_error and the member `error` give lives until the end of the turn
+ * (util/reason.h), whatever is called meanwhile.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -36,6 +39,8 @@ enum { STORE_NAME_MAX = 100 /* bytes */ };
 const char *store_name_fault(struct slice name);
 /* Whether it is one of these bytes. */
 bool store_name_has(char c);
+/* Whether it is STORE_HOME. */
+bool store_is_home(struct slice name);
 
 /* The visits of one counter in one turn. */
 struct tally {
@@ -46,9 +51,15 @@ struct tally {
 	bool is_new; /* out: it had no total before this call (home always has)
 		      */
 	int status;  /* out: 0, or the HTTP status its visitors get */
-	const char
-		*error; /* out: with a status, why; valid until the next call */
+	const char *error; /* out: with a status, why */
 };
+
+/*
+ * In the master, before it forks for the first time: makes what the processes
+ * of this store share (util/shared.h). A command does without. Gives 0, or the
+ * exit code to end with; store_error() says why.
+ */
+int store_prepare(const struct settings *settings);
 
 /*
  * Makes the store ready, with settings that must outlive it. Gives 0, or the
@@ -101,24 +112,32 @@ enum {
 	STORE_ITEM_JSON_MAX =
 		6 * (STORE_ITEM_NAME_MAX + STORE_ITEM_DESCRIPTION_MAX) + 128,
 	STORE_ITEMS_MAX = 64, /* that one store_items_get reads */
+	/* That one store_items_create adds, and bytes of their texts. */
+	STORE_NEW_ITEMS_MAX = 1024,
+	STORE_NEW_BYTES_MAX = 1 << 20,
 };
 
 struct item {
-	int64_t id;	   /* in */
-	struct slice json; /* out: {"id":1,"name":"...","description":null};
-			    * valid until the next store_items_get */
-	int status;	   /* out: 0, 404 or 503 */
-	const char *error; /* out: with a status, why; likewise */
+	int64_t id;
+	struct slice name, description; /* of a new one */
+	struct slice json; /* of one that is read: {"id":1,"name":"...",
+			    * "description":null}; valid until the next
+			    * store_items_get */
+	int status;	   /* out: 0, or the HTTP status its client gets */
+	const char *error; /* out: with a status, why */
 };
 
 /*
- * Adds an item and gives its id, 1 or more. `name` and `description` are valid
- * UTF-8 within the limits above; a description whose p is NULL is null. Gives 0
- * or 503, or 507 when there are MAX_ITEMS; with store_error().
+ * Adds up to STORE_NEW_ITEMS_MAX items, with STORE_NEW_BYTES_MAX bytes of names
+ * and descriptions, in one call to the disk or the server. In: name and
+ * description, valid UTF-8 within the limits above; a description whose p is
+ * NULL is null. Out: id, 1 or more, in the order of the array; or a status:
+ * 503, 507 when there are MAX_ITEMS, 400 for what this store cannot hold. One
+ * that has a status is not there, or nothing is known of it (503).
  */
-int store_item_create(struct slice name, struct slice description, int64_t *id);
+void store_items_create(struct item *items, size_t len);
 
-/* Reads up to STORE_ITEMS_MAX items. */
+/* Reads up to STORE_ITEMS_MAX items by their ids: 0, 404 or 503. */
 void store_items_get(struct item *items, size_t len);
 
 /* Whether a visit could be counted now: 0 or 503, with store_error(). */
@@ -147,7 +166,7 @@ int store_look(void);
  * server's words; NULL where the settings say it. Valid until the next call. */
 const char *store_durability(void);
 
-/* Why the last call failed: a phrase, valid until the next call. */
+/* Why the last call failed: a phrase. */
 const char *store_error(void);
 
 #endif

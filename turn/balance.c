@@ -1,7 +1,8 @@
 #include "turn/balance.h"
 
+#include "util/shared.h"
+
 #include <stdatomic.h>
-#include <sys/mman.h>
 
 enum {
 	STUCK_MS = 10, /* a turn that takes longer */
@@ -16,12 +17,9 @@ struct balance_slot {
 
 int balance_open(struct balance *balance, int len)
 {
-	size_t size = (size_t)len * sizeof(*balance->slots);
-
 	*balance = (struct balance){.len = len, .own = -1};
-	balance->slots = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return balance->slots == MAP_FAILED ? -1 : 0;
+	balance->slots = shared_make((size_t)len * sizeof(*balance->slots));
+	return balance->slots ? 0 : -1;
 }
 
 void balance_enter(struct balance *balance, int own)

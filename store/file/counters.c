@@ -154,17 +154,12 @@ static const char *reason(int status)
 	return down;
 }
 
-static bool is_home(const struct tally *t)
-{
-	return slice_equal(t->counter, SLICE(STORE_HOME));
-}
-
 static void refuse(struct tally *tallies, size_t len, int status)
 {
 	const char *why = reason(status);
 
 	for (size_t i = 0; i < len; i++) {
-		if (is_home(&tallies[i]))
+		if (store_is_home(tallies[i].counter))
 			continue;
 		tallies[i].status = status;
 		tallies[i].error = why;
@@ -179,7 +174,7 @@ static void count_all(struct tally *tallies, size_t len, bool *wrote)
 	for (size_t i = 0; i < len; i++) {
 		struct tally *t = &tallies[i];
 
-		if (is_home(t))
+		if (store_is_home(t->counter))
 			continue;
 		t->status = count(t);
 		if (t->status == 0)
@@ -200,7 +195,7 @@ void counters_add(struct tally *tallies, size_t len, int64_t deadline)
 	bool counting = false, wrote = false, named = false;
 
 	for (size_t i = 0; i < len; i++) {
-		if (is_home(&tallies[i]))
+		if (store_is_home(tallies[i].counter))
 			continue;
 		named = true;
 		counting |= tallies[i].n > 0;

@@ -1,5 +1,6 @@
 #include "store/file/history.h"
 
+#include "store/day.h"
 #include "util/number.h"
 
 #include <errno.h>
@@ -8,7 +9,7 @@
 #include <unistd.h>
 
 enum {
-	LINE_MAX_SIZE = DATE_DAY_SIZE + 1 + 1 + NUMBER_MAX + 1,
+	LINE_MAX_SIZE = DAY_LINE_MAX + 1,
 	TAIL_SIZE = 4096, /* read to find the last line */
 };
 
@@ -31,28 +32,12 @@ static int remember_seen(struct history *history)
 	return fstat(history->file.fd, &history->seen);
 }
 
-/* "2026-11-20 41"; a base below zero is what `set` may leave. */
 static int read_line(struct history *history, struct slice line)
 {
-	struct slice number = {line.p + DATE_DAY_SIZE + 1, 0};
-	int64_t day;
-	bool negative;
-
-	if (line.n < DATE_DAY_SIZE + 2 || !date_read_day(line.p, &day) ||
-	    line.p[DATE_DAY_SIZE] != ' ') {
+	if (!day_read_line(line, &history->base)) {
 		errno = EBADMSG;
 		return -1;
 	}
-	number.n = line.n - DATE_DAY_SIZE - 1;
-	negative = *number.p == '-';
-	if (negative)
-		number = (struct slice){number.p + 1, number.n - 1};
-	if (!number_read(number, &history->base)) {
-		errno = EBADMSG;
-		return -1;
-	}
-	if (negative)
-		history->base = -history->base;
 	memcpy(history->last, line.p, DATE_DAY_SIZE);
 	history->has_last = true;
 	return 0;
@@ -134,16 +119,10 @@ static bool has_today(const struct history *history)
 
 static size_t write_line(char *line, const char *day, int64_t base)
 {
-	char *p = line;
+	size_t n = day_write_line(line, day, base);
 
-	memcpy(p, day, DATE_DAY_SIZE);
-	p += DATE_DAY_SIZE;
-	*p++ = ' ';
-	if (base < 0)
-		*p++ = '-';
-	p += number_write(p, base < 0 ? -base : base);
-	*p++ = '\n';
-	return (size_t)(p - line);
+	line[n++] = '\n';
+	return n;
 }
 
 /* A short append is cut back, so that no half line stays. */
@@ -181,22 +160,9 @@ int history_open_day(struct history *history, time_t now, bool counting,
 	return append_today(history, total);
 }
 
-/* a - b, or the nearest that int64_t has: what an editor wrote is no reason to
- * overflow. */
-static int64_t difference(int64_t a, int64_t b)
-{
-	if (b < 0 && a > INT64_MAX + b)
-		return INT64_MAX;
-	if (b > 0 && a < -INT64_MAX + b)
-		return -INT64_MAX;
-	return a - b;
-}
-
 int64_t history_today(const struct history *history, int64_t total)
 {
-	if (!has_today(history) || total < history->base)
-		return 0;
-	return difference(total, history->base);
+	return has_today(history) ? day_count(total, history->base) : 0;
 }
 
 int history_move(struct history *history, int64_t by)
@@ -211,7 +177,7 @@ int history_move(struct history *history, int64_t by)
 		return -1;
 	if (disk_read(&history->file, text, keep, 0) == (ssize_t)keep) {
 		keep += write_line(text + keep, history->last,
-				   difference(history->base, -by));
+				   day_difference(history->base, -by));
 		done = disk_replace(&history->file, text, keep);
 		history->unsynced |= done == 0;
 	}

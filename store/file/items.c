@@ -75,7 +75,7 @@ static int append(size_t len)
 	return 0;
 }
 
-int store_item_create(struct slice name, struct slice description, int64_t *id)
+static int create_one(struct slice name, struct slice description, int64_t *id)
 {
 	size_t len = item_write(items.line, 0, name, description);
 
@@ -85,6 +85,19 @@ int store_item_create(struct slice name, struct slice description, int64_t *id)
 	if (!status)
 		*id = (int64_t)items.lines.len;
 	return status;
+}
+
+void store_items_create(struct item *new, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		struct item *item = &new[i];
+
+		item->status =
+			create_one(item->name, item->description, &item->id);
+		if (item->status)
+			item->error = item->status == 503 ? failure_answer()
+							  : failure_reason();
+	}
 }
 
 /* Each its own reason, in the room of its item. */

@@ -107,7 +107,7 @@ static bool are_columns(const char *row)
 /* What may stand in the table: the home counter has a file of its own. */
 static const char *name_fault(struct slice name)
 {
-	if (slice_equal(name, SLICE(STORE_HOME)))
+	if (store_is_home(name))
 		return "the counter " STORE_HOME " has its own file";
 	return store_name_fault(name);
 }

@@ -2,6 +2,7 @@
 
 #include "store/failure.h"
 #include "util/clock.h"
+#include "util/hash.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -94,7 +95,7 @@ static int look_up_hash(const struct table *t, struct slice name, uint32_t hash,
 			return ODD;
 		if (slice_equal(row_name(row), name))
 			return 0;
-		if (index_hash(row_name(row)) != hash)
+		if (hash_name(row_name(row)) != hash)
 			return ODD;
 	}
 	return 404;
@@ -103,7 +104,7 @@ static int look_up_hash(const struct table *t, struct slice name, uint32_t hash,
 static int look_up(const struct table *t, struct slice name, char *row,
 		   size_t *number)
 {
-	return look_up_hash(t, name, index_hash(name), row, number);
+	return look_up_hash(t, name, hash_name(name), row, number);
 }
 
 /* Notes row number t->rows. ODD: its name has one already. */
@@ -131,7 +132,7 @@ static int know_chunk(struct table *t, const char *rows, size_t n)
 	int status = 0;
 
 	while (whole < n && row_is_whole(rows + whole * ROW_SIZE)) {
-		hashes[whole] = index_hash(row_name(rows + whole * ROW_SIZE));
+		hashes[whole] = hash_name(row_name(rows + whole * ROW_SIZE));
 		index_prefetch(&t->index, hashes[whole]);
 		whole++;
 	}
@@ -595,7 +596,7 @@ int table_append(struct table *t, const char *row, size_t max)
 		undo(t, t->rows, NULL);
 		return fail_write(t);
 	}
-	if (index_add(&t->index, index_hash(row_name(row)), t->rows) < 0) {
+	if (index_add(&t->index, hash_name(row_name(row)), t->rows) < 0) {
 		undo(t, t->rows, NULL);
 		return fail_memory(t);
 	}

@@ -302,11 +302,6 @@ static int add_home(struct tally *t, int64_t until)
 	return status;
 }
 
-static bool is_home(struct slice counter)
-{
-	return slice_equal(counter, SLICE(STORE_HOME));
-}
-
 void store_add(struct tally *tallies, size_t len)
 {
 	static char error[PATH_MAX + 512]; /* of the home counter */
@@ -317,7 +312,7 @@ void store_add(struct tally *tallies, size_t len)
 
 		t->total = t->today = 0;
 		t->is_new = false;
-		if (!is_home(t->counter))
+		if (!store_is_home(t->counter))
 			continue;
 		t->status = add_home(t, until);
 		failure_tell(FAILURE_HOME, t->status);
@@ -354,7 +349,7 @@ int store_set(struct slice counter, int64_t value)
 {
 	struct text text;
 
-	if (!is_home(counter))
+	if (!store_is_home(counter))
 		return counters_set(counter, value, deadline());
 	int status = lock_and_read(&text, true, deadline());
 	if (status)
@@ -529,6 +524,12 @@ static int set_paths(void)
 	    counters_open(s) < 0)
 		return fail("DATA_DIR=%.64s...: this path is too long",
 			    s->data_dir);
+	return 0;
+}
+
+int store_prepare(const struct settings *settings)
+{
+	(void)settings;
 	return 0;
 }
 

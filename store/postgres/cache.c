@@ -1,10 +1,12 @@
 #include "store/postgres/cache.h"
 
+#include "store/day.h"
 #include "store/failure.h"
 #include "store/index.h"
 #include "store/item.h"
 #include "store/net/pipeline.h"
 #include "util/clock.h"
+#include "util/hash.h"
 #include "util/log.h"
 #include "util/number.h"
 #include "util/text.h"
@@ -22,7 +24,6 @@ enum {
 	TIMEOUT_MAX = 100,
 	KEY_MAX = sizeof(TOTAL_KEY) + STORE_NAME_MAX + sizeof(":gone"),
 	MISSED_MAX = 256, /* counters that could not be refreshed */
-	DAY_MAX = DATE_DAY_SIZE + 1 + 1 + NUMBER_MAX,
 };
 
 /*
@@ -167,7 +168,7 @@ static void make_keys(struct keys *keys, struct slice name)
 
 static size_t find_missed(struct slice name)
 {
-	uint32_t hash = index_hash(name);
+	uint32_t hash = hash_name(name);
 	size_t i = 0;
 
 	while (i < cache.missed_len && cache.missed[i] != hash)
@@ -184,7 +185,7 @@ static void miss(struct slice name)
 	if (cache.missed_len == MISSED_MAX)
 		cache.missed_all = true;
 	else
-		cache.missed[cache.missed_len++] = index_hash(name);
+		cache.missed[cache.missed_len++] = hash_name(name);
 }
 
 static void rewrite(struct slice name)
@@ -218,22 +219,12 @@ static struct slice text_of(const redisReply *reply)
 		       : (struct slice){NULL, 0};
 }
 
-/* "2026-11-20 41": the base of today; of another day it says nothing. */
+/* The base of today; of another day it says nothing. */
 static bool read_base(struct slice day, const struct date_day *today,
 		      int64_t *base)
 {
-	bool negative;
-
-	if (day.n < DATE_DAY_SIZE + 2 ||
-	    memcmp(day.p, today->text, DATE_DAY_SIZE) != 0)
-		return false;
-	day = slice_after(day, DATE_DAY_SIZE + 1);
-	negative = *day.p == '-';
-	if (!number_read(slice_after(day, negative), base))
-		return false;
-	if (negative)
-		*base = -*base;
-	return true;
+	return day_read_line(day, base) &&
+	       memcmp(day.p, today->text, DATE_DAY_SIZE) == 0;
 }
 
 /* MGET of the total, the day and the tombstone. */
@@ -249,12 +240,7 @@ static bool take_total(struct tally *t, size_t command,
 	    !read_base(text_of(reply->element[1]), today, &base))
 		return false;
 	t->total = total;
-	if (base > total)
-		t->today = 0;
-	else if (base < 0 && total > INT64_MAX + base)
-		t->today = INT64_MAX;
-	else
-		t->today = total - base;
+	t->today = day_count(total, base);
 	t->status = 0;
 	return true;
 }
@@ -287,27 +273,16 @@ bool cache_get_totals(struct tally *tallies, size_t len,
 
 static size_t add_keep(const struct tally *t, const struct date_day *today)
 {
-	char total[NUMBER_MAX], day[DAY_MAX], *end;
-	int64_t base = t->total - t->today;
+	char total[NUMBER_MAX], day[DAY_LINE_MAX];
 	struct keys keys;
 	size_t n = number_write(total, t->total);
 
 	make_keys(&keys, t->counter);
-	end = text_put(day, (struct slice){today->text, DATE_DAY_SIZE});
-	*end++ = ' ';
-	if (base < 0) /* after a total was set */
-		*end++ = '-';
-	end = text_put_number(end, base < 0 ? -base : base);
+	size_t day_n = day_write_line(day, today->text, t->total - t->today);
 	const struct slice words[] = {
-		SLICE("EVAL"),
-		slice_of(keep),
-		SLICE("3"),
-		keys.total,
-		keys.day,
-		keys.gone,
-		{total, n},
-		{day, (size_t)(end - day)},
-		slice_of(cache.ttl),
+		SLICE("EVAL"), slice_of(keep), SLICE("3"),
+		keys.total,    keys.day,       keys.gone,
+		{total, n},    {day, day_n},   slice_of(cache.ttl),
 	};
 	return pipeline_add(keys.total, 9, words);
 }

@@ -19,12 +19,14 @@
 #include "store/store.h"
 
 #include "store/postgres/cache.h"
+#include "store/day.h"
 #include "store/failure.h"
 #include "store/index.h"
 #include "store/item.h"
 #include "store/postgres/pq.h"
 #include "util/clock.h"
 #include "util/date.h"
+#include "util/hash.h"
 #include "util/log.h"
 #include "util/number.h"
 
@@ -201,11 +203,6 @@ static bool is_state(const char *state)
 	return strcmp(store.pq.sqlstate, state) == 0;
 }
 
-static bool is_home(struct slice counter)
-{
-	return slice_equal(counter, SLICE(STORE_HOME));
-}
-
 static const char *today_text(void)
 {
 	static char text[DATE_DAY_SIZE + 1];
@@ -223,13 +220,13 @@ static bool is_known(struct slice name)
 {
 	size_t cursor = 0, row;
 
-	return index_next(&store.known, index_hash(name), &cursor, &row);
+	return index_next(&store.known, hash_name(name), &cursor, &row);
 }
 
 /* To forget one costs a lock. */
 static void know(struct slice name)
 {
-	if (!is_known(name) && index_add(&store.known, index_hash(name), 0) < 0)
+	if (!is_known(name) && index_add(&store.known, hash_name(name), 0) < 0)
 		index_free(&store.known);
 }
 
@@ -347,20 +344,13 @@ static int64_t value_of(const PGresult *result, int row, int column)
 {
 	const char *text = PQgetvalue(result, row, column);
 	int64_t value = 0;
-	bool negative = *text == '-'; /* a base, after a total was set */
 
-	number_read(slice_of(text + negative), &value);
-	return negative ? -value : value;
+	/* A base may be below zero, after a total was set. */
+	day_read_base(slice_of(text), &value);
+	return value;
 }
 
 enum { UNSEEN = -1 }; /* in the place of today's */
-
-static int64_t todays(int64_t total, int64_t base)
-{
-	if (base > total)
-		return 0;
-	return base < 0 && total > INT64_MAX + base ? INT64_MAX : total - base;
-}
 
 /* A total that nobody can have counted. */
 static void refuse_total(struct tally *t)
@@ -379,10 +369,11 @@ static void take_rows(const PGresult *result, struct tally *tallies, size_t len)
 			continue;
 		struct tally *t = &tallies[i];
 		t->total = value_of(result, row, 1);
-		t->today = PQgetisnull(result, row, 2)
-				   ? 0 /* nothing came today */
-				   : todays(t->total, value_of(result, row, 2));
-		t->is_new = !is_home(t->counter) &&
+		t->today =
+			PQgetisnull(result, row, 2)
+				? 0 /* nothing came today */
+				: day_count(t->total, value_of(result, row, 2));
+		t->is_new = !store_is_home(t->counter) &&
 			    *PQgetvalue(result, row, 3) == 't';
 		t->status = 0;
 		if (t->total < 0)
@@ -452,7 +443,7 @@ static int add_turn(enum statement statement, struct tally *tallies, size_t len,
 
 static void explain_unread(struct tally *t)
 {
-	t->is_new = !is_home(t->counter);
+	t->is_new = !store_is_home(t->counter);
 	t->status = t->is_new ? 404 : 0;
 	t->error = "no such counter";
 	t->total = t->today = 0;
@@ -752,7 +743,7 @@ int store_drop(struct slice counter)
 {
 	struct pq_step step = {
 		.statement = DROP, .len = 1, .values = {name_text(counter)}};
-	if (is_home(counter))
+	if (store_is_home(counter))
 		return fail_none(counter);
 	cache_bury(counter);
 	int64_t until = deadline();
@@ -856,7 +847,7 @@ static int create_item(struct slice name, struct slice description, int64_t *id)
 	return 507;
 }
 
-int store_item_create(struct slice name, struct slice description, int64_t *id)
+static int create_one(struct slice name, struct slice description, int64_t *id)
 {
 	if (memchr(name.p, '\0', name.n) ||
 	    (description.p && memchr(description.p, '\0', description.n))) {
@@ -866,6 +857,19 @@ int store_item_create(struct slice name, struct slice description, int64_t *id)
 	int status = create_item(name, description, id);
 	failure_tell(FAILURE_ITEMS, status == 507 ? 0 : status);
 	return status;
+}
+
+void store_items_create(struct item *new, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		struct item *item = &new[i];
+
+		item->status =
+			create_one(item->name, item->description, &item->id);
+		if (item->status)
+			item->error = item->status == 503 ? failure_answer()
+							  : failure_reason();
+	}
 }
 
 /* {1,2}, of the ids that an int4 holds. */
@@ -1039,6 +1043,12 @@ int store_tick(void)
 	int ms = net_tick(&store.pq.peer), cache_ms = cache_tick();
 
 	return ms < 0 || (cache_ms >= 0 && cache_ms < ms) ? cache_ms : ms;
+}
+
+int store_prepare(const struct settings *settings)
+{
+	(void)settings;
+	return 0;
 }
 
 /* A server that is down now is no reason to end. */

@@ -1,6 +1,7 @@
 /* The visits of a turn. */
 #include "store/redis/redis.h"
 
+#include "store/day.h"
 #include "store/failure.h"
 #include "util/clock.h"
 #include "util/number.h"
@@ -124,23 +125,12 @@ static void ask(struct tally *t)
 	t->total = (int64_t)command;
 }
 
+/* A base that is no number has nothing above it. */
 static int64_t read_base(struct slice text)
 {
-	bool negative = text.n > 0 && *text.p == '-';
 	int64_t base;
 
-	if (!number_read(negative ? slice_after(text, 1) : text, &base))
-		return INT64_MAX; /* nothing is above it */
-	return negative ? -base : base;
-}
-
-/* today = total - base, as far as there is such a number: a total that was set
- * may leave a base below zero. */
-static int64_t count_today(int64_t total, int64_t base)
-{
-	if (base < 0 && total > INT64_MAX + base)
-		return INT64_MAX;
-	return total < base ? 0 : total - base;
+	return day_read_base(text, &base) ? base : INT64_MAX;
 }
 
 /* A tally's error outlives the next reason. Most are the same. */
@@ -192,7 +182,7 @@ void redis_tell(int status)
 static void settle_none(struct tally *t)
 {
 	t->total = 0;
-	t->status = redis_is_home(t->counter) ? 0 : 404;
+	t->status = store_is_home(t->counter) ? 0 : 404;
 	t->error = "no such counter";
 }
 
@@ -216,7 +206,7 @@ int redis_settle_read(struct tally *t, size_t command, const char *key)
 	if (!base || base->type == REDIS_REPLY_ERROR)
 		return redis_fail(command + 1, key);
 	if (redis_is_text(base))
-		t->today = count_today(t->total, read_base(redis_text(base)));
+		t->today = day_count(t->total, read_base(redis_text(base)));
 	t->status = 0;
 	return 0;
 }
@@ -231,13 +221,13 @@ static void settle_today(struct tally *t, const redisReply *base)
 	if (base && redis_is_text(base)) {
 		int64_t value = read_base(redis_text(base));
 
-		t->today = count_today(t->total, value);
+		t->today = day_count(t->total, value);
 		if (is_its)
 			mark->base = value;
 	} else if (base) { /* somebody has taken the day away */
 		forget(t->counter);
 	} else if (is_its) {
-		t->today = count_today(t->total, mark->base);
+		t->today = day_count(t->total, mark->base);
 	}
 }
 
@@ -279,8 +269,8 @@ static int settle_script(struct tally *t, size_t command, const char *key)
 	if (!number_read(redis_word_text(command, 1), &t->total))
 		return redis_fail(command, key);
 	int64_t base = read_base(redis_word_text(command, 2));
-	t->today = count_today(t->total, base);
-	t->is_new = !redis_is_home(t->counter) && reply->elements > 3 &&
+	t->today = day_count(t->total, base);
+	t->is_new = !store_is_home(t->counter) && reply->elements > 3 &&
 		    reply->element[3]->integer;
 	t->status = 0;
 	know(t->counter, base);

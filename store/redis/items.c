@@ -94,7 +94,7 @@ static int create_item(struct slice json, int64_t *id)
 	return status;
 }
 
-int store_item_create(struct slice name, struct slice description, int64_t *id)
+static int create_one(struct slice name, struct slice description, int64_t *id)
 {
 	static char json[STORE_ITEM_JSON_MAX];
 	size_t len = item_write(json, 0, name, description);
@@ -102,6 +102,19 @@ int store_item_create(struct slice name, struct slice description, int64_t *id)
 
 	failure_tell(FAILURE_ITEMS, status == 503 ? status : 0);
 	return status;
+}
+
+void store_items_create(struct item *new, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		struct item *item = &new[i];
+
+		item->status =
+			create_one(item->name, item->description, &item->id);
+		if (item->status)
+			item->error = item->status == 503 ? failure_answer()
+							  : failure_reason();
+	}
 }
 
 /* Each its own reason, in the room of its item. */

@@ -101,7 +101,7 @@ static int fail_none(struct slice counter)
 
 int store_drop(struct slice counter)
 {
-	if (redis_is_home(counter))
+	if (store_is_home(counter))
 		return fail_none(counter);
 	int status = pipeline_begin();
 	redis_day();
@@ -248,6 +248,12 @@ int store_watch(void)
 int store_tick(void)
 {
 	return pipeline_tick();
+}
+
+int store_prepare(const struct settings *settings)
+{
+	(void)settings;
+	return 0;
 }
 
 int store_open(const struct settings *settings)

@@ -36,8 +36,6 @@ struct redis_keys {
 };
 void redis_make_keys(struct redis_keys *keys, struct slice counter);
 
-bool redis_is_home(struct slice counter);
-
 /* The number of the local day; what is asked until the next call of this is
  * about that day. */
 int64_t redis_day(void);

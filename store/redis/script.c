@@ -91,11 +91,6 @@ static const struct slice scripts[] = {
 	[REDIS_DROP] = SLICE_INIT(script_drop),
 };
 
-bool redis_is_home(struct slice counter)
-{
-	return slice_equal(counter, SLICE(STORE_HOME));
-}
-
 int64_t redis_day(void)
 {
 	time_t now = time(NULL);
@@ -147,7 +142,7 @@ size_t redis_run_script(enum redis_script script, struct slice counter,
 			const struct redis_keys *keys, int64_t value,
 			bool is_booked)
 {
-	bool knows_names = !redis_is_home(counter) && !pipeline_is_cluster();
+	bool knows_names = !store_is_home(counter) && !pipeline_is_cluster();
 	char number[NUMBER_MAX], max[NUMBER_MAX];
 	struct slice words[11] = {SLICE("EVAL"), scripts[script]};
 	size_t n = 2;
@@ -164,7 +159,7 @@ size_t redis_run_script(enum redis_script script, struct slice counter,
 		words[n++] =
 			redis_number(max, pipeline_settings()->max_counters);
 	else
-		words[n++] = redis_is_home(counter) || is_booked ? SLICE("yes")
+		words[n++] = store_is_home(counter) || is_booked ? SLICE("yes")
 								 : SLICE("no");
 	words[n++] = (struct slice){oldest, DATE_DAY_SIZE};
 	return pipeline_add(keys->total_key, n, words);

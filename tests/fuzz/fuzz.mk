@@ -21,11 +21,11 @@ FUZZ_OBJ_chunks := $(FUZZ_OBJ_parse)
 FUZZ_OBJ_json := util/json.o
 FUZZ_OBJ_accept := site/accept.o $(FUZZ_OBJ_parse)
 FUZZ_OBJ_settings := util/settings.o util/date.o util/number.o
-FUZZ_OBJ_table := $(patsubst %.c,%.o,$(call store_src,file)) util/date.o \
-	util/json.o util/number.o
+FUZZ_OBJ_table := $(patsubst %.c,%.o,$(call store_src,file)) $(patsubst %.c,%.o,$(filter-out \
+	util/log.c,$(wildcard util/*.c)))
 FUZZ_WRAP_table := clock_gettime nanosleep fsync fdatasync
 FUZZ_OBJ_conn := $(patsubst %.c,%.o,$(wildcard http/*.c site/*.c turn/*.c) \
-	store/item.c store/name.c util/date.c util/json.c util/number.c)
+	store/item.c store/name.c $(filter-out util/log.c,$(wildcard util/*.c)))
 
 FUZZ_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_BIN := $(FUZZ_TARGETS:%=$(OUT)/fuzz_%)

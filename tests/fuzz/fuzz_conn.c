@@ -228,7 +228,7 @@ static char *items[ITEMS_MAX];
 static size_t item_sizes[ITEMS_MAX];
 static int64_t items_len;
 
-int store_item_create(struct slice name, struct slice description, int64_t *id)
+static int create_one(struct slice name, struct slice description, int64_t *id)
 {
 	static char json[STORE_ITEM_JSON_MAX];
 
@@ -243,6 +243,16 @@ int store_item_create(struct slice name, struct slice description, int64_t *id)
 	items[items_len] = fuzz_copy(json, item_sizes[items_len]);
 	items_len++;
 	return 0;
+}
+
+void store_items_create(struct item *new, size_t len)
+{
+	must(len > 0 && len <= STORE_NEW_ITEMS_MAX);
+	for (size_t i = 0; i < len; i++) {
+		new[i].status =
+			create_one(new[i].name, new[i].description, &new[i].id);
+		new[i].error = "no room";
+	}
 }
 
 void store_items_get(struct item *wanted, size_t len)

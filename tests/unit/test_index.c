@@ -1,6 +1,7 @@
 /* The hash table from names to rows. */
 #include "store/index.h"
 #include "tests/unit/unit.h"
+#include "util/hash.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,18 +56,18 @@ static void test_many(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < MANY; i++)
-		assert_int_equal(index_add(&index, index_hash(name_of(i)), i),
+		assert_int_equal(index_add(&index, hash_name(name_of(i)), i),
 				 0);
 	assert_int_equal(index.len, MANY);
 	assert_true(index.cap * 2 >= index.len * 3);
 	assert_true(index.cap <= index.len * 3);
 	for (size_t i = 0; i < MANY; i++)
-		assert_true(has(&index, index_hash(name_of(i)), i, &looks));
+		assert_true(has(&index, hash_name(name_of(i)), i, &looks));
 	/* Two of them may have one hash, and no more than a few do. */
 	assert_in_range(looks, MANY, MANY + 20);
 	looks = 0;
 	for (size_t i = MANY; i < 2 * MANY; i++)
-		assert_false(has(&index, index_hash(name_of(i)), i, &looks));
+		assert_false(has(&index, hash_name(name_of(i)), i, &looks));
 	assert_in_range(looks, 0, 20);
 	index_free(&index);
 }
@@ -109,14 +110,14 @@ static void test_hash(void **state)
 	for (size_t n = 0; n <= 100; n++) {
 		struct slice name = {guard_copy(text, n), n};
 
-		seen[n] = index_hash(name);
-		assert_int_equal(index_hash((struct slice){text, n}), seen[n]);
+		seen[n] = hash_name(name);
+		assert_int_equal(hash_name((struct slice){text, n}), seen[n]);
 		for (size_t k = 0; k < n; k++)
 			assert_int_not_equal(seen[n], seen[k]);
 	}
 	for (size_t i = 0; i < 100; i++) {
 		text[i] = 'b';
-		assert_int_not_equal(index_hash(slice_of(text)), seen[100]);
+		assert_int_not_equal(hash_name(slice_of(text)), seen[100]);
 		text[i] = 'a';
 	}
 }
