@@ -61,11 +61,8 @@ struct slice http_reason(int status)
 
 size_t http_reply_bound(const struct http_reply *reply)
 {
-	size_t n = HEAD_BOUND + reply->type.n + reply->body.n;
-
-	for (int i = 0; i < HTTP_REPLY_FIELDS; i++)
-		n += reply->fields[i].n;
-	return n;
+	return HEAD_BOUND + reply->type.n + reply->common.n + reply->vary.n +
+	       reply->cache.n + reply->own.n + reply->body.n;
 }
 
 size_t http_reply_write(char *out, const struct http_reply *reply,
@@ -87,8 +84,10 @@ size_t http_reply_write(char *out, const struct http_reply *reply,
 	else if (reply->keep_alive)
 		to = text_put(to, SLICE("\r\nConnection: keep-alive"));
 	to = text_put(to, SLICE("\r\n"));
-	for (int i = 0; i < HTTP_REPLY_FIELDS; i++)
-		to = text_put(to, reply->fields[i]);
+	to = text_put(to, reply->common);
+	to = text_put(to, reply->vary);
+	to = text_put(to, reply->cache);
+	to = text_put(to, reply->own);
 	to = text_put(to, SLICE("\r\n"));
 	if (!reply->head)
 		to = text_put(to, reply->body);

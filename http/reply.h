@@ -9,18 +9,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { HTTP_REPLY_FIELDS = 4 };
-
 struct http_reply {
 	int status;
 	struct slice type; /* media type; empty: no Content-Type */
 	struct slice body; /* none with 204 */
-	/* Further field lines, each ended by CR LF, in as many slices as are
-	 * handy; the unused ones are empty. */
-	struct slice fields[HTTP_REPLY_FIELDS];
-	bool head;	 /* answers HEAD: all but the body */
-	bool close;	 /* says that the connection closes */
-	bool keep_alive; /* confirms it to an HTTP/1.0 client */
+	/* Further field lines, each ended by CR LF; what is empty is left out.
+	 */
+	struct slice common; /* those of all replies of this kind */
+	struct slice vary;
+	struct slice cache; /* Cache-Control, and whether it was counted */
+	struct slice own;   /* of this reply: Allow, Location, Set-Cookie ... */
+	bool head;	    /* answers HEAD: all but the body */
+	bool close;	    /* says that the connection closes */
+	bool keep_alive;    /* confirms it to an HTTP/1.0 client */
 };
 
 /* The reason phrase of a status that visitd sends. */

@@ -1,26 +1,21 @@
 #include "site/body.h"
 
-#include <stdio.h>
+#include "util/reason.h"
 
-/* The members' texts: there is one change a turn. */
-static char decoded[JSON_TEXT_MAX];
-
-void job_refuse(struct job *job, int status, const char *why)
+void body_refuse(struct job *job, const char *why)
 {
-	job->status = status;
+	job->status = 400;
 	job->error = why;
 }
 
-bool body_read(struct job *job, struct json_member *members, size_t len)
+bool body_read(struct job *job, struct slice body, struct json_member *members,
+	       size_t len, char *room)
 {
-	static char why[128];
 	size_t at;
-	const char *fault =
-		json_read_object(job->body, members, len, decoded, &at);
+	const char *fault = json_read_object(body, members, len, room, &at);
 
-	if (!fault)
-		return true;
-	snprintf(why, sizeof(why), "the body: %s, at byte %zu", fault, at);
-	job_refuse(job, 400, why);
-	return false;
+	if (fault)
+		body_refuse(job, reason_write("the body: %s, at byte %zu",
+					      fault, at));
+	return !fault;
 }

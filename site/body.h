@@ -8,13 +8,14 @@
 #include "util/json.h"
 
 /*
- * Reads job->body into the `len` members that are looked for (see
- * json_read_object); their decoded strings are valid until the next call.
- * False: it is refused, and the job says why and where.
+ * Reads a body into the `len` members that are looked for (see
+ * json_read_object); strings are decoded into `room`, of at least body.n bytes.
+ * False: the job is refused, and says why and where.
  */
-bool body_read(struct job *job, struct json_member *members, size_t len);
+bool body_read(struct job *job, struct slice body, struct json_member *members,
+	       size_t len, char *room);
 
-/* Refuses a job; `why` has to outlive it. */
-void job_refuse(struct job *job, int status, const char *why);
+/* Refuses a job with 400; `why` has to outlive it. */
+void body_refuse(struct job *job, const char *why);
 
 #endif

@@ -37,5 +37,5 @@ void health_page(const struct job *job, const struct moment *moment,
 	}
 	end = job->media == MEDIA_TEXT ? text_put(scratch, SLICE("ok\n"))
 				       : write_json(scratch, job);
-	reply->body = (struct slice){scratch, (size_t)(end - scratch)};
+	reply->body = slice_between(scratch, end);
 }

@@ -71,16 +71,15 @@ static char *write_html(char *to, const struct job *job,
 							   : sizeof(named));
 
 	while ((mark = memmem(p, (size_t)(end - p), "{{", 2))) {
-		to = text_put(to, (struct slice){p, (size_t)(mark - p)});
+		to = text_put(to, slice_between(p, mark));
 		mark += 2;
 		p = memmem(mark, (size_t)(end - mark), "}}", 2);
 		if (!p) /* the page's author's fault; a test sees it */
 			return to;
-		to = write_mark(to, (struct slice){mark, (size_t)(p - mark)},
-				job, moment);
+		to = write_mark(to, slice_between(mark, p), job, moment);
 		p += 2;
 	}
-	return text_put(to, (struct slice){p, (size_t)(end - p)});
+	return text_put(to, slice_between(p, end));
 }
 
 void home_page(const struct job *job, const struct moment *moment,
@@ -101,7 +100,7 @@ void home_page(const struct job *job, const struct moment *moment,
 		end = text_put_number(end, job->total);
 		end = text_put(end, SLICE("\n"));
 	}
-	reply->body = (struct slice){scratch, (size_t)(end - scratch)};
+	reply->body = slice_between(scratch, end);
 }
 
 void visits_page(const struct job *job, const struct moment *moment,
@@ -117,5 +116,5 @@ void visits_page(const struct job *job, const struct moment *moment,
 		end = text_put_number(end, job->total);
 		end = text_put(end, SLICE("\n"));
 	}
-	reply->body = (struct slice){scratch, (size_t)(end - scratch)};
+	reply->body = slice_between(scratch, end);
 }

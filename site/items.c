@@ -1,105 +1,117 @@
 /* The items: POST /items and GET /items/{id}. */
 #include "site/body.h"
 #include "site/pages.h"
-#include "util/text.h"
 #include "store/item.h"
-#include "store/store.h"
+#include "util/text.h"
 
 enum { NAME, DESCRIPTION, ID, MEMBERS };
 
-/* Reads the body; refuses it with the field that is wrong. */
-static bool read_item(struct job *job, struct json_member members[MEMBERS])
+static const struct json_member item_members[MEMBERS] = {
+	[NAME] = {.name = SLICE_INIT("name")},
+	[DESCRIPTION] = {.name = SLICE_INIT("description")},
+	[ID] = {.name = SLICE_INIT("id")},
+};
+
+/* What is wrong with a new item, as a phrase, or NULL. */
+static const char *item_fault(const struct json_member *name,
+			      const struct json_member *description)
 {
-	if (!body_read(job, members, MEMBERS))
-		return false;
-	if (members[NAME].kind == JSON_MISSING) {
-		job_refuse(job, 400, "\"name\" is missing");
-	} else if (members[NAME].kind != JSON_STRING) {
-		job_refuse(job, 400, "\"name\" is not a string");
-	} else if (members[NAME].value.n == 0) {
-		job_refuse(job, 400, "\"name\" is empty");
-	} else if (members[NAME].value.n > STORE_ITEM_NAME_MAX) {
-		job_refuse(job, 400, "\"name\" is over 200 bytes");
-	} else if (members[DESCRIPTION].kind > JSON_NULL &&
-		   members[DESCRIPTION].kind != JSON_STRING) {
-		job_refuse(job, 400, "\"description\" is not a string");
-	} else if (members[DESCRIPTION].kind == JSON_STRING &&
-		   members[DESCRIPTION].value.n > STORE_ITEM_DESCRIPTION_MAX) {
-		job_refuse(job, 400, "\"description\" is over 10000 bytes");
-	}
-	return job->status == 0;
+	if (name->kind == JSON_MISSING)
+		return "\"name\" is missing";
+	if (name->kind != JSON_STRING)
+		return "\"name\" is not a string";
+	if (name->value.n == 0)
+		return "\"name\" is empty";
+	if (name->value.n > STORE_ITEM_NAME_MAX)
+		return "\"name\" is over 200 bytes";
+	if (description->kind <= JSON_NULL)
+		return NULL;
+	if (description->kind != JSON_STRING)
+		return "\"description\" is not a string";
+	if (description->value.n > STORE_ITEM_DESCRIPTION_MAX)
+		return "\"description\" is over 10000 bytes";
+	return NULL;
 }
 
-void items_create(struct job *job)
+void item_body(struct job *job, struct slice body, char *room)
 {
-	static char json[STORE_ITEM_JSON_MAX];
-	struct json_member members[MEMBERS] = {
-		[NAME] = {.name = SLICE_INIT("name")},
-		[DESCRIPTION] = {.name = SLICE_INIT("description")},
-		[ID] = {.name = SLICE_INIT("id")},
-	};
-	struct slice none = {NULL, 0};
+	struct json_member members[MEMBERS];
 
-	if (!read_item(job, members))
+	memcpy(members, item_members, sizeof(members));
+	if (!body_read(job, body, members, MEMBERS, room))
 		return;
-	struct slice description = members[DESCRIPTION].kind == JSON_STRING
-					   ? members[DESCRIPTION].value
-					   : none;
-	struct item item = {.name = members[NAME].value,
-			    .description = description};
-	store_items_create(&item, 1);
-	job->id = item.id;
-	if (item.status) {
-		error_of_store(job, item.status);
+	const char *fault = item_fault(&members[NAME], &members[DESCRIPTION]);
+	if (fault) {
+		body_refuse(job, fault);
 		return;
 	}
-	job->item = (struct slice){
-		json,
-		item_write(json, job->id, members[NAME].value, description)};
+	job->name = members[NAME].value;
+	job->description = (struct slice){NULL, 0};
+	if (members[DESCRIPTION].kind == JSON_STRING)
+		job->description = members[DESCRIPTION].value;
 }
 
-/* "name: Docker", the bytes as they are; nothing for null */
-static char *put_line(char *to, struct slice name,
-		      const struct json_member *member)
+/* id: 7, name: Docker, description: the bytes as they are; nothing for null */
+static char *item_put_text(char *to, struct slice id, struct slice name,
+			   struct slice description)
 {
-	to = text_put(to, name);
-	if (member->kind != JSON_MISSING && member->kind != JSON_NULL)
-		to = text_put(to, member->value);
+	to = text_put(text_put(to, SLICE("id: ")), id);
+	to = text_put(text_put(to, SLICE("\nname: ")), name);
+	to = text_put(text_put(to, SLICE("\ndescription: ")), description);
 	return text_put(to, SLICE("\n"));
 }
 
-/* An item, as a text to read. */
-static struct slice write_text(struct slice json)
+/* An item that was read, as a text. */
+static struct slice item_as_text(struct slice json, char *scratch)
 {
-	static char text[STORE_ITEM_JSON_MAX];
-	static char buffer[STORE_ITEM_JSON_MAX];
-	struct json_member members[MEMBERS] = {
-		[NAME] = {.name = SLICE_INIT("name")},
-		[DESCRIPTION] = {.name = SLICE_INIT("description")},
-		[ID] = {.name = SLICE_INIT("id")},
-	};
-	char *to = text;
+	struct json_member members[MEMBERS];
+	struct slice description = {NULL, 0};
 	size_t at;
 
-	if (json_read_object(json, members, MEMBERS, buffer, &at))
+	memcpy(members, item_members, sizeof(members));
+	if (json_read_object(json, members, MEMBERS, scratch, &at))
 		return json; /* the store has looked at it: not reached */
-	to = put_line(to, SLICE("id: "), &members[ID]);
-	to = put_line(to, SLICE("name: "), &members[NAME]);
-	to = put_line(to, SLICE("description: "), &members[DESCRIPTION]);
-	return (struct slice){text, (size_t)(to - text)};
+	if (members[DESCRIPTION].kind == JSON_STRING)
+		description = members[DESCRIPTION].value;
+	char *text = scratch + json.n;
+	char *end = item_put_text(text, members[ID].value, members[NAME].value,
+				  description);
+	return slice_between(text, end);
+}
+
+static void item_read_page(const struct job *job, struct http_reply *reply,
+			   char *scratch)
+{
+	reply->body = job->media == MEDIA_TEXT
+			      ? item_as_text(job->item, scratch)
+			      : job->item;
+}
+
+static void item_created_page(const struct job *job, struct http_reply *reply,
+			      char *scratch)
+{
+	char *location = text_put(scratch, SLICE("Location: /items/"));
+	char *id = location;
+	char *end = text_put_number(location, job->id);
+	struct slice digits = slice_between(id, end);
+
+	end = text_put(end, SLICE("\r\n"));
+	reply->status = 201;
+	reply->own = slice_between(scratch, end);
+	scratch = end;
+	if (job->media == MEDIA_TEXT)
+		end = item_put_text(end, digits, job->name, job->description);
+	else
+		end += item_write(end, job->id, job->name, job->description);
+	reply->body = slice_between(scratch, end);
 }
 
 void item_page(const struct job *job, const struct moment *moment,
 	       struct http_reply *reply, char *scratch)
 {
 	(void)moment;
-	reply->body =
-		job->media == MEDIA_TEXT ? write_text(job->item) : job->item;
-	if (job->call != CALL_CHANGE)
-		return;
-	char *end = text_put(scratch, SLICE("Location: /items/"));
-	end = text_put_number(end, job->id);
-	end = text_put(end, SLICE("\r\n"));
-	reply->status = 201;
-	reply->fields[3] = (struct slice){scratch, (size_t)(end - scratch)};
+	if (job->call == CALL_CREATE)
+		item_created_page(job, reply, scratch);
+	else
+		item_read_page(job, reply, scratch);
 }

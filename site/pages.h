@@ -1,8 +1,10 @@
 /*
- * pages.h - who renders which route, for the table in routes.c
+ * pages.h - who renders which route, and who reads its body: for the table in
+ * routes.c
  *
- * Each fills in the media type, the body and the fields of its own; what all
- * replies carry comes from routes.c. Contracts are those of site_answer.
+ * A page fills in the media type, the body and the fields of its own; what all
+ * replies carry comes from answer.c. Contracts are those of site_answer and
+ * site_read_body.
  */
 #ifndef SITE_PAGES_H
 #define SITE_PAGES_H
@@ -11,6 +13,7 @@
 
 typedef void page_fn(const struct job *job, const struct moment *moment,
 		     struct http_reply *reply, char *scratch);
+typedef void body_fn(struct job *job, struct slice body, char *room);
 
 page_fn home_page;    /* the time and a total: text, JSON, HTML */
 page_fn visits_page;  /* a total: text, JSON, the same page as HTML */
@@ -20,24 +23,13 @@ page_fn dropped_page; /* nothing: the counter is forgotten */
 page_fn favicon_page;
 page_fn robots_page;
 
+body_fn item_body;    /* {"name": "...", "description": "..."} */
+body_fn counter_body; /* {"value": 1000} */
+
 /* The refusal in job->status, in every representation. */
 page_fn error_page;
 
-/* POST /items: reads job->body and creates the item. */
-void items_create(struct job *job);
-
-/* PUT: reads job->body and sets the total of job->counter; the job then goes on
- * as one that reads it. */
-void counter_set(struct job *job);
-
-/* DELETE: forgets job->counter. */
-void counter_drop(struct job *job);
-
-/* The refusal of a change by the store, which says why by store_error(). */
-void error_of_store(struct job *job, int status);
-
-/* What job->error says, or that its counter is not there; as much of it as is
- * told: 1024 bytes at most. Valid until the next call. */
+/* What is told of job->error: 1024 bytes at most. */
 struct slice error_reason(const struct job *job);
 
 #endif

@@ -1,15 +1,16 @@
 /*
  * site.h - what is served: requests to jobs, jobs to replies
  *
- * Knows no socket and nothing of a store's inside. The loop calls site_route
- * for each request as it arrives, commits the visits of all of them, and then
- * calls site_answer for each.
+ * Knows no socket and makes no call of the store: a job says what it needs. A
+ * turn calls site_route for each request as it arrives, makes the calls of all
+ * jobs, and then calls site_answer for each.
  */
 #ifndef SITE_SITE_H
 #define SITE_SITE_H
 
 #include "http/parse.h"
 #include "http/reply.h"
+#include "store/store.h"
 #include "util/date.h"
 #include "util/settings.h"
 #include "util/slice.h"
@@ -20,27 +21,34 @@
 #include <time.h>
 
 enum {
-	SITE_SCRATCH = 16384, /* bytes that a reply may be rendered in */
-	SITE_ROOM = 160,      /* bytes that a path is decoded in */
+	/* Bytes that a reply may be rendered in: an item as JSON is the largest
+	 * one, and as text it is decoded first. */
+	SITE_SCRATCH = 2 * STORE_ITEM_JSON_MAX + 4096,
+	SITE_ROOM = 160, /* bytes that a path is decoded in */
 };
 
 /* The representations, in the order that decides ties of Accept. */
 enum media { MEDIA_TEXT, MEDIA_JSON, MEDIA_HTML, MEDIA_LEN };
 
-/*
- * Which store call a request needs. A turn makes one store_add and one
- * store_items_get for all of its jobs, and one store_ping; a change of the
- * store is the only one of its turn (the others wait for the next).
- */
-enum site_call { CALL_NONE, CALL_ADD, CALL_PING, CALL_ITEM, CALL_CHANGE };
+/* Which call of the store a job needs, and what the job has for it. */
+enum site_call {
+	CALL_NONE,
+	CALL_ADD,    /* counter; a visit if the reason is REASON_COUNTED */
+	CALL_PING,   /* nothing */
+	CALL_ITEM,   /* id */
+	CALL_CREATE, /* name and description of a new item */
+	CALL_SET,    /* counter and value; then it goes on as CALL_ADD */
+	CALL_DROP,   /* counter */
+};
 
-/* Why a request that shows a total was not counted. */
+/* Why a request that shows a total was not counted; see reason.c. */
 enum reason {
 	REASON_COUNTED,
 	REASON_READ,
 	REASON_HEAD,
 	REASON_PREFETCH,
 	REASON_REPEAT,
+	REASON_LEN
 };
 
 struct route;
@@ -61,10 +69,11 @@ struct job {
 	int status;	   /* 0, or the refusal */
 	const char *error; /* why it is refused */
 	int64_t id;	   /* of the item that is asked for, or was created */
-	struct slice body; /* of a change; the loop fills it in */
-	/* Filled in by the loop between route and answer: */
+	int64_t value;	   /* that a total is set to */
+	struct slice name, description; /* of a new item; p is NULL: null */
+	/* Filled in between route and answer: */
 	int64_t total, today;
-	struct slice item; /* as JSON */
+	struct slice item; /* one that was read, as JSON */
 };
 
 /* The time of a turn, written out once a second. */
@@ -77,10 +86,13 @@ struct moment {
 /* Goes by these settings, which must outlive it. */
 void site_open(const struct settings *settings);
 
+/* Which they are: for the pages. */
+const struct settings *site_settings(void);
+
 /*
  * Says what `request`, which came `now`, asks for. What is refused has
  * job->status and goes to site_answer like any other; job->call is then
- * CALL_NONE. Bodies are refused here, too, by their announced length: 413.
+ * CALL_NONE. A body is refused here, too, by its announced length: 413.
  *
  * A counter's name is where it was received, in the request. One with escapes
  * is decoded into `room`, which is not touched otherwise and has to live as
@@ -97,23 +109,26 @@ void site_route(const struct http_request *request, time_t now, struct job *job,
 void site_refuse(struct job *job, const struct http_request *request,
 		 int status, const char *why);
 
+/* Whether the job takes what it needs from the body of its request. */
+static inline bool site_takes_body(const struct job *job)
+{
+	return job->call == CALL_CREATE || job->call == CALL_SET;
+}
+
 /*
- * Makes the change that a job with CALL_CHANGE asks for: the store's call, its
- * result in the job. One whose answer shows a total becomes a read of it:
- * job->call is then CALL_ADD.
+ * Takes it. Texts are decoded into `room`, of at least body.n bytes, and have
+ * to live until the reply is rendered. A body that is refused leaves the job
+ * with a status and CALL_NONE.
  */
-void site_change(struct job *job);
+void site_read_body(struct job *job, struct slice body, char *room);
 
 /* There was nothing of the counter that a job does not count: a read is a 404,
  * any other shows 0. */
 void site_unknown(struct job *job);
 
-/* A copy of `error` that lasts until the next call of this. */
-const char *site_keep_error(const char *error);
-
 /*
- * Fills in the reply to a job. What it needs to write it puts into `scratch`,
- * of SITE_SCRATCH bytes; the reply's slices live as long as it.
+ * Fills in the reply to a job. What has to be written for it is written into
+ * `scratch`, of SITE_SCRATCH bytes; the reply's slices live as long as that.
  */
 void site_answer(const struct job *job, const struct moment *moment,
 		 struct http_reply *reply, char *scratch);

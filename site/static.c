@@ -17,7 +17,7 @@ void favicon_page(const struct job *job, const struct moment *moment,
 	(void)scratch;
 	reply->type = SLICE("image/vnd.microsoft.icon");
 	reply->body = (struct slice){favicon, sizeof(favicon)};
-	reply->fields[3] = SLICE("Cache-Control: max-age=86400\r\n");
+	reply->cache = SLICE("Cache-Control: max-age=86400\r\n");
 }
 
 void robots_page(const struct job *job, const struct moment *moment,
@@ -27,5 +27,5 @@ void robots_page(const struct job *job, const struct moment *moment,
 	(void)moment;
 	(void)scratch;
 	reply->body = (struct slice){robots, sizeof(robots)};
-	reply->fields[3] = SLICE("Cache-Control: max-age=86400\r\n");
+	reply->cache = SLICE("Cache-Control: max-age=86400\r\n");
 }

@@ -4,22 +4,28 @@
 #include "util/log.h"
 
 #include <errno.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TRIM_MIN = 4 << 20 /* bytes of buffers, so that it is worth it */ };
-
 /*
  * A flood must not leave its memory with the worker: one small block that is
  * kept for reuse at the end of glibc's heap holds all the freed ones below it
  * (seen: 22 MiB of 35). musl has no such call and gives them back by itself.
  */
+#ifdef __GLIBC__
+#include <malloc.h>
+#else
+static int malloc_trim(size_t pad)
+{
+	return (int)pad;
+}
+#endif
+
+enum { TRIM_MIN = 4 << 20 /* bytes of buffers, so that it is worth it */ };
+
 static void give_memory_back(struct conn_pool *pool)
 {
 	if (pool->buffered > pool->peak)
@@ -27,9 +33,7 @@ static void give_memory_back(struct conn_pool *pool)
 	if (pool->peak < TRIM_MIN || pool->buffered > pool->peak / 4)
 		return;
 	pool->peak = pool->buffered;
-#ifdef __GLIBC__
 	malloc_trim(0);
-#endif
 }
 
 enum { DRAIN_MAX = 1 << 20 /* bytes that a lingering peer may send */ };
@@ -49,6 +53,7 @@ static void list_add(struct conn_list *list, struct conn *c)
 	else
 		list->first = c;
 	list->last = c;
+	list->len++;
 }
 
 static void list_remove(struct conn_list *list, struct conn *c)
@@ -62,6 +67,7 @@ static void list_remove(struct conn_list *list, struct conn *c)
 	else
 		list->last = c->prev;
 	c->next = c->prev = NULL;
+	list->len--;
 }
 
 int conn_pool_open(struct conn_pool *pool, size_t size, int epoll)
@@ -187,14 +193,41 @@ int64_t conn_idle_since(const struct conn *c)
 	return c->deadline - limits[CONN_IDLE];
 }
 
-struct conn *conn_oldest(const struct conn_pool *pool)
+bool conn_waits_for_turn(const struct conn *c)
+{
+	return c->state >= CONN_READY && c->state <= CONN_WAIT_CHANGE;
+}
+
+size_t conn_waiting(const struct conn_pool *pool)
+{
+	size_t n = 0;
+
+	for (int i = CONN_READY; i <= CONN_WAIT_CHANGE; i++)
+		n += pool->lists[i].len;
+	return n;
+}
+
+static struct conn *conn_last_waiting(const struct conn_pool *pool)
+{
+	struct conn *c = NULL;
+
+	for (int i = CONN_READY; i <= CONN_WAIT_CHANGE && !c; i++)
+		c = pool->lists[i].last;
+	return c;
+}
+
+struct conn *conn_surplus(const struct conn_pool *pool)
 {
 	struct conn *head = pool->lists[CONN_HEAD].first;
 	struct conn *body = pool->lists[CONN_BODY].first;
+	struct conn *slow = pool->lists[CONN_SEND].first;
 
 	/* Half requests do not pay for those who never read. */
-	if ((!head && !body) || pool->unsent > pool->buffered / 2)
-		return pool->lists[CONN_SEND].first;
+	if (slow && (pool->unsent > pool->buffered / 2 || (!head && !body)))
+		return slow;
+	if (conn_waiting(pool) >
+	    pool->lists[CONN_HEAD].len + pool->lists[CONN_BODY].len)
+		return conn_last_waiting(pool);
 	if (!head || !body)
 		return head ? head : body;
 	return head->deadline - limits[CONN_HEAD] <=
@@ -314,7 +347,7 @@ int conn_flush(struct conn_pool *pool, struct conn *c)
 	return 0;
 }
 
-void conn_finish(struct conn_pool *pool, struct conn *c)
+static void conn_finish(struct conn_pool *pool, struct conn *c)
 {
 	if (!c->lingering || shutdown(c->fd, SHUT_WR) < 0) {
 		conn_close(pool, c);
@@ -322,6 +355,20 @@ void conn_finish(struct conn_pool *pool, struct conn *c)
 	}
 	free_input(pool, c);
 	conn_move(pool, c, CONN_LINGER);
+	conn_register(pool, c);
+}
+
+void conn_settle(struct conn_pool *pool, struct conn *c, enum conn_state rest,
+		 bool fresh)
+{
+	enum conn_state state = c->output ? CONN_SEND : rest;
+
+	if (c->closing && !c->output) {
+		conn_finish(pool, c);
+		return;
+	}
+	if (fresh || state != c->state)
+		conn_move(pool, c, state);
 	conn_register(pool, c);
 }
 

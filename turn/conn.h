@@ -8,22 +8,47 @@
 #ifndef TURN_CONN_H
 #define TURN_CONN_H
 
-#include "http/parse.h"
+#include "http/chunks.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What a connection waits for. Each state is a list ordered by deadline: all
- * that are in it may stay equally long. */
+/*
+ * What a connection waits for. Each state is a list, ordered by deadline: all
+ * that are in it may stay equally long.
+ *
+ *              accept                     conn_open
+ *                |
+ *  +---------> IDLE -----+
+ *  |             |       |   bytes come: a part of the turn; at the end of the
+ *  |             v       |   turn conn_settle puts the connection
+ *  |    HEAD <-> turn <-> BODY            where what is left of its input says
+ *  |             | ^
+ *  |             | +---- READY, WAIT_...  or in a list from which turn_begin
+ *  |             v                        takes it without an event
+ *  +---------- SEND                       or here, when the peer reads slowly;
+ *  (or READY)    |                        turn_flush goes on from here
+ *                v
+ *              LINGER -> FREE             after the last reply: conn_settle;
+ *                                         from everywhere: conn_close
+ *
+ * HEAD and BODY end in a 408 and IDLE and SEND in a close when their time is
+ * over (http.c); only these functions move a connection.
+ */
 enum conn_state {
 	CONN_FREE,
-	CONN_IDLE,   /* the first byte of a request: 60 s */
-	CONN_HEAD,   /* the rest of a head: 10 s */
-	CONN_BODY,   /* the rest of a body: 30 s */
-	CONN_READY,  /* its turn: has input that no event will announce */
-	CONN_SEND,   /* the peer to read: 60 s */
+	CONN_IDLE,  /* the first byte of a request: 60 s */
+	CONN_HEAD,  /* the rest of a head: 10 s */
+	CONN_BODY,  /* the rest of a body: 30 s */
+	CONN_READY, /* its turn: has input that no event will announce; */
+	/* the same, with a request first for which the last turn had no room
+	 * in its calls of the store: */
+	CONN_WAIT_ITEM,	  /* to read an item */
+	CONN_WAIT_CREATE, /* to make one */
+	CONN_WAIT_CHANGE, /* to set or drop a counter */
+	CONN_SEND,	  /* the peer to read: 60 s */
 	CONN_LINGER, /* the peer to have read the last reply and close: 2 s */
 	CONN_STATES
 };
@@ -65,6 +90,7 @@ struct conn {
 
 struct conn_list {
 	struct conn *first, *last;
+	size_t len;
 };
 
 struct conn_pool {
@@ -113,12 +139,20 @@ int64_t conn_next_deadline(const struct conn_pool *pool);
 /* A connection whose deadline is over, or NULL. */
 struct conn *conn_expired(const struct conn_pool *pool);
 
+/* Whether it is in one of the lists that turn_begin takes up. */
+bool conn_waits_for_turn(const struct conn *c);
+
+/* How many are. */
+size_t conn_waiting(const struct conn_pool *pool);
+
 /* When a CONN_IDLE connection became idle, by clock_ms(). */
 int64_t conn_idle_since(const struct conn *c);
 
-/* Who is to go when too much is buffered: the half request that has waited
- * longest, or the reply that has, whichever kind holds more; or NULL. */
-struct conn *conn_oldest(const struct conn_pool *pool);
+/* Who is to go when too much is buffered: a reply whose peer does not read it,
+ * if these hold more than half; else of half requests the one that has waited
+ * longest, or of whole ones that wait the one that came last, whichever kind
+ * has more connections; or NULL. */
+struct conn *conn_surplus(const struct conn_pool *pool);
 
 /*
  * Keeps `len` bytes of input, and how far they are understood, for a later
@@ -142,10 +176,16 @@ int conn_send(struct conn_pool *pool, struct conn *c, const char *bytes,
 /* Sends what was kept; output is NULL when all of it is gone. -1 likewise. */
 int conn_flush(struct conn_pool *pool, struct conn *c);
 
-/* Ends a connection whose last reply is sent: at once, or lingering, so that
- * bytes not read here do not make the kernel reset it before the peer has read
- * the reply (RFC 9112 9.6). */
-void conn_finish(struct conn_pool *pool, struct conn *c);
+/*
+ * After a part of a turn, or a send: what becomes of the connection. One with
+ * output waits in CONN_SEND; one whose last reply is sent ends, at once or
+ * lingering, so that bytes not read here do not make the kernel reset it before
+ * the peer has read the reply (RFC 9112 9.6); any other one goes to `rest`. A
+ * state that it is in already begins anew if it is `fresh`; else its deadline
+ * runs on, whatever has come of a request.
+ */
+void conn_settle(struct conn_pool *pool, struct conn *c, enum conn_state rest,
+		 bool fresh);
 
 /* Throws away what a lingering connection receives; closes it at its end. */
 void conn_drain(struct conn_pool *pool, struct conn *c);

@@ -27,6 +27,11 @@ static inline struct slice slice_of(const char *text)
 	return (struct slice){text, strlen(text)};
 }
 
+static inline struct slice slice_between(const char *start, const char *end)
+{
+	return (struct slice){start, (size_t)(end - start)};
+}
+
 static inline bool slice_equal(struct slice a, struct slice b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

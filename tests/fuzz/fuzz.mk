@@ -24,7 +24,8 @@ FUZZ_OBJ_settings := util/settings.o util/date.o util/number.o
 FUZZ_OBJ_table := $(patsubst %.c,%.o,$(call store_src,file)) $(patsubst %.c,%.o,$(filter-out \
 	util/log.c,$(wildcard util/*.c)))
 FUZZ_WRAP_table := clock_gettime nanosleep fsync fdatasync
-FUZZ_OBJ_conn := $(patsubst %.c,%.o,$(wildcard http/*.c site/*.c turn/*.c) \
+FUZZ_OBJ_conn := $(patsubst %.c,%.o,$(wildcard http/*.c site/*.c) \
+	$(filter-out turn/read.c,$(wildcard turn/*.c)) \
 	store/item.c store/name.c $(filter-out util/log.c,$(wildcard util/*.c)))
 
 FUZZ_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all

@@ -2,6 +2,7 @@
  * http_dechunk: the same bytes, rest and status however the body comes; and
  * what it decodes is what a decoder of ten lines does.
  */
+#include "http/chunks.h"
 #include "http/parse.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,8 +1,8 @@
 /*
- * The loop of http.c with connections that are cut anywhere: the answers do
- * not depend on the cuts, every visit that is answered is counted and none
- * else, nothing follows the answer that closes, and a connection that is gone
- * has left nothing behind.
+ * The loop of http.c and turn/ with connections that are cut anywhere: the
+ * answers do not depend on the cuts, every visit that is answered is counted
+ * and none else, nothing follows the answer that closes, and a connection that
+ * is gone has left nothing behind.
  *
  * The real serve() runs, on a socketpair; in its epoll_wait the client has its
  * turn. The first byte of an input says what is done besides (enum mode). The
@@ -49,6 +49,8 @@ static int64_t fuzz_clock(void);
 #define recv				       fuzz_recv
 #define time(x)				       fuzz_time()
 #define clock_ms			       fuzz_clock
+#include "turn/read.c"
+
 #include "http.c"
 #undef epoll_wait
 #undef accept4
@@ -180,7 +182,7 @@ void store_add(struct tally *tallies, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		struct tally *tally = &tallies[i];
 
-		must(tally->n >= 0 && tally->n <= JOBS_MAX);
+		must(tally->n >= 0 && tally->n <= TURN_JOBS);
 		must(tally->status == 0);
 		for (size_t k = 0; k < i; k++)
 			must(!slice_equal(tally->counter, tallies[k].counter));
@@ -356,9 +358,9 @@ static int64_t fuzz_clock(void)
 
 static ssize_t fuzz_recv(int fd, void *to, size_t len, int flags)
 {
-	static char bytes[RECV_SIZE];
+	static char bytes[TURN_RECV];
 
-	must(len == RECV_SIZE);
+	must(len == TURN_RECV);
 	if (mode & FALSE_WAKES && ++recvs % 3 == 0) {
 		errno = recvs % 2 ? EAGAIN : EINTR;
 		return -1;
@@ -455,7 +457,7 @@ static int fuzz_epoll_wait(int epoll, struct epoll_event *events, int len,
 {
 	must(++turns < TURNS_MAX);
 	must(worker.turn->parts_len == 0 && worker.turn->arena_used == 0);
-	ASAN_POISON_MEMORY_REGION(worker.turn->arena, ARENA_SIZE);
+	ASAN_POISON_MEMORY_REGION(worker.turn->arena, TURN_ARENA);
 	if (opened < clients_len) {
 		events[0].data.ptr = &listener_mark;
 		return 1;
@@ -745,15 +747,15 @@ static void check_cuts(void)
 
 static void open_once(void)
 {
-	static struct balance share;
+	static struct balance balance;
 
 	if (worker.turn)
 		return;
-	must(balance_open(&share, 1) == 0);
-	balance_enter(&share, 0);
+	must(balance_open(&balance, 1) == 0);
+	balance_enter(&balance, 0);
 	settings.max_connections = CLIENTS;
 	worker.settings = &settings;
-	worker.share = &share;
+	worker.balance = &balance;
 	worker.listener = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	worker.leash = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	must(open_worker(&worker) == 0);

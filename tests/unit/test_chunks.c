@@ -2,6 +2,7 @@
  * Chunked bodies: each is decoded whole, in two pieces of every size, and byte
  * by byte, always with the last byte that has come before a guard page.
  */
+#include "http/chunks.h"
 #include "tests/unit/unit.h"
 
 #include <stdio.h>

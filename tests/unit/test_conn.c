@@ -208,19 +208,19 @@ static void test_oldest(void **state)
 	struct conn *a = open_one(0), *b = open_one(1), *c = open_one(2);
 
 	(void)state;
-	assert_null(conn_oldest(&pool));
+	assert_null(conn_surplus(&pool));
 	conn_move(&pool, a, CONN_SEND);
-	assert_ptr_equal(conn_oldest(&pool), a);
+	assert_ptr_equal(conn_surplus(&pool), a);
 	pool.now += 10;
 	conn_move(&pool, b, CONN_BODY);
-	assert_ptr_equal(conn_oldest(&pool), b);
+	assert_ptr_equal(conn_surplus(&pool), b);
 	pool.now += 10;
 	conn_move(&pool, c, CONN_HEAD);
 	/* Its deadline is earlier, and yet it came later. */
-	assert_ptr_equal(conn_oldest(&pool), b);
+	assert_ptr_equal(conn_surplus(&pool), b);
 	pool.now += 10;
 	conn_move(&pool, b, CONN_BODY);
-	assert_ptr_equal(conn_oldest(&pool), c);
+	assert_ptr_equal(conn_surplus(&pool), c);
 }
 
 /* Half requests do not pay for those who never read, nor the other way. */
@@ -235,13 +235,13 @@ static void test_oldest_of_the_larger_kind(void **state)
 	conn_move(&pool, half, CONN_BODY);
 	conn_move(&pool, deaf, CONN_SEND);
 	assert_int_equal(conn_keep(&pool, half, bytes, 1000, &progress), 0);
-	assert_ptr_equal(conn_oldest(&pool), half);
+	assert_ptr_equal(conn_surplus(&pool), half);
 	assert_int_equal(conn_send(&pool, deaf, bytes, LEN), 0);
 	assert_true(pool.unsent > LEN / 2 && pool.unsent < pool.buffered);
-	assert_ptr_equal(conn_oldest(&pool), deaf);
+	assert_ptr_equal(conn_surplus(&pool), deaf);
 	conn_close(&pool, deaf);
 	assert_int_equal(pool.unsent, 0);
-	assert_ptr_equal(conn_oldest(&pool), half);
+	assert_ptr_equal(conn_surplus(&pool), half);
 	test_free(bytes);
 }
 
@@ -341,7 +341,8 @@ static void test_linger(void **state)
 	assert_int_equal(send(peers[0], "unread", 6, 0), 6);
 	c->lingering = true;
 	assert_int_equal(conn_send(&pool, c, "bye", 3), 0);
-	conn_finish(&pool, c);
+	c->closing = true;
+	conn_settle(&pool, c, CONN_IDLE, true);
 	assert_int_equal(c->state, CONN_LINGER);
 	assert_list(CONN_LINGER, (size_t)1, c);
 	assert_int_equal(read_all(0, text, sizeof(text)), 3);
@@ -364,7 +365,8 @@ static void test_linger_is_bounded(void **state)
 
 	(void)state;
 	c->lingering = true;
-	conn_finish(&pool, c);
+	c->closing = true;
+	conn_settle(&pool, c, CONN_IDLE, true);
 	while (c->state == CONN_LINGER && sent < 8 << 20) {
 		ssize_t n = send(peers[0], bytes, sizeof(bytes), MSG_NOSIGNAL);
 
@@ -380,7 +382,8 @@ static void test_finish_at_once(void **state)
 	struct conn *c = open_one(0);
 
 	(void)state;
-	conn_finish(&pool, c);
+	c->closing = true;
+	conn_settle(&pool, c, CONN_IDLE, true);
 	assert_int_equal(c->state, CONN_FREE);
 	assert_true(is_closed(0));
 }

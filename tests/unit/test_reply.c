@@ -27,9 +27,8 @@ static void test_ordinary(void **state)
 		.status = 200,
 		.type = SLICE("text/plain; charset=utf-8"),
 		.body = SLICE("42\n"),
-		.fields = {SLICE("Vary: Accept\r\n"),
-			   {NULL, 0},
-			   SLICE("A: b\r\nC: d\r\n")},
+		.vary = SLICE("Vary: Accept\r\n"),
+		.own = SLICE("A: b\r\nC: d\r\n"),
 	};
 
 	(void)state;
@@ -85,7 +84,7 @@ static void test_no_content(void **state)
 {
 	const struct http_reply reply = {
 		.status = 204,
-		.fields = {[3] = SLICE("Allow: GET, HEAD, OPTIONS\r\n")},
+		.own = SLICE("Allow: GET, HEAD, OPTIONS\r\n"),
 	};
 
 	(void)state;
@@ -187,10 +186,11 @@ static void test_bound(void **state)
 					reply.body = some;
 				if (flags & 8)
 					reply.type = some;
-				for (int f = 0;
-				     flags & 16 && f < HTTP_REPLY_FIELDS; f++)
-					reply.fields[f] =
-						(struct slice){text, size * 3};
+				if (flags & 16)
+					reply.common = reply.vary =
+						reply.cache = reply.own =
+							(struct slice){
+								text, size * 3};
 				size_t bound = http_reply_bound(&reply);
 				char *out = guard_end() - bound;
 				assert_true(http_reply_write(out, &reply,

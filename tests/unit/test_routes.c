@@ -57,6 +57,15 @@ static void route(const char *line, const char *fields)
 	test_free(r);
 }
 
+/* The body of the request that was routed; its texts are decoded into exactly
+ * the room that they may need. */
+static void read_body(const char *bytes)
+{
+	site_read_body(&job, slice_of(bytes), guard_end() - strlen(bytes));
+	if (job.status)
+		assert_int_equal(job.call, CALL_NONE);
+}
+
 static void ask(const char *line, const char *fields)
 {
 	route(line, fields);
@@ -490,10 +499,6 @@ static void test_long_error(void **state)
 			job.error = error;
 			render();
 			assert_int_equal(status(), 503);
-			job.error = site_keep_error(error);
-			assert_true(strlen(job.error) <= 2000);
-			render();
-			assert_int_equal(status(), 503);
 		}
 	test_free(error);
 }
@@ -564,7 +569,7 @@ static void test_items(void **state)
 
 	route("POST /items", "Content-Length: 5\r\n");
 	assert_int_equal(job.status, 0);
-	assert_int_equal(job.call, CALL_CHANGE);
+	assert_int_equal(job.call, CALL_CREATE);
 	route("POST /items",
 	      "Content-Type: Application/JSON ; charset=utf-8\r\n");
 	assert_int_equal(job.status, 0);
@@ -789,6 +794,7 @@ static void test_admin(void **state)
 		"Authorization: Bearer secret\r\n",
 		"authorization: bEARER secret\r\n",
 		"Authorization:  Bearer   secret \r\n"};
+	static const enum site_call calls[] = {CALL_SET, CALL_SET, CALL_DROP};
 	static const char *const lines[] = {"PUT /visits", "PUT /visits/a",
 					    "DELETE /visits/a"};
 	static const char bad[] = "Content-Type: text/plain\r\n"
@@ -815,7 +821,7 @@ static void test_admin(void **state)
 		for (size_t k = 0; k < sizeof(own) / sizeof(*own); k++) {
 			route(lines[i], own[k]);
 			assert_int_equal(job.status, 0);
-			assert_int_equal(job.call, CALL_CHANGE);
+			assert_int_equal(job.call, calls[i]);
 			assert_slice(job.counter, i ? "a" : STORE_HOME);
 		}
 	}
@@ -864,8 +870,7 @@ static void test_put_bodies(void **state)
 	settings.admin_token = "secret";
 	for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
 		route("PUT /visits/a", token);
-		job.body = slice_of(bodies[i]);
-		site_change(&job);
+		read_body(bodies[i]);
 		render();
 		if (status() != 400)
 			print_error("%s\n", bodies[i]);
@@ -971,8 +976,7 @@ static void test_item_bodies(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		route("POST /items", "");
-		job.body = slice_of(rows[i].body);
-		site_change(&job);
+		read_body(rows[i].body);
 		render();
 		if (status() != 400)
 			print_error("%s\n", rows[i].body);
@@ -982,13 +986,11 @@ static void test_item_bodies(void **state)
 	}
 	route("POST /items", "");
 	sprintf(large, "{\"name\":\"%0201d\"}", 0);
-	job.body = slice_of(large);
-	site_change(&job);
+	read_body(large);
 	assert_int_equal(job.status, 400);
 	route("POST /items", "");
 	sprintf(large, "{\"name\":\"a\",\"description\":\"%010001d\"}", 0);
-	job.body = slice_of(large);
-	site_change(&job);
+	read_body(large);
 	assert_int_equal(job.status, 400);
 	test_free(large);
 }

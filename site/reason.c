@@ -1,0 +1,89 @@
+/* Who counts: one table decides. */
+#include "site/reason.h"
+
+#include "site/repeat.h"
+
+static bool reason_is_read(const struct http_request *request,
+			   const struct job *job, time_t now)
+{
+	(void)request;
+	(void)now;
+	return !(job->route->flags & COUNTS);
+}
+
+static bool reason_is_head(const struct http_request *request,
+			   const struct job *job, time_t now)
+{
+	(void)request;
+	(void)now;
+	return job->method == HTTP_HEAD;
+}
+
+static bool reason_is_prefetch(const struct http_request *request,
+			       const struct job *job, time_t now)
+{
+	static const struct slice names[] = {
+		SLICE_INIT("sec-purpose"),
+		SLICE_INIT("purpose"),
+		SLICE_INIT("x-moz"),
+	};
+
+	(void)job;
+	(void)now;
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		struct slice value = http_field_value(request, names[i]);
+		/* "prefetch;prerender" is a prefetch, too. */
+		struct slice purpose = slice_take(&value, ';');
+
+		if (slice_same_word(purpose, SLICE("prefetch")))
+			return true;
+	}
+	return false;
+}
+
+static bool reason_is_repeat(const struct http_request *request,
+			     const struct job *job, time_t now)
+{
+	int window = site_settings()->repeat_window;
+
+	return window && repeat_is_known(request, job->counter, now, window);
+}
+
+#define FRESH                                                               \
+	"Cache-Control: max-age=0, no-cache, no-store, must-revalidate\r\n" \
+	"X-Visit-Counted: "
+
+/*
+ * In the order in which the reasons are tried. To add one: its name in enum
+ * reason, a row with its test, and a line of the table in docs/visitd.8.
+ */
+static const struct {
+	bool (*applies)(const struct http_request *request,
+			const struct job *job, time_t now);
+	struct slice fields;
+} reasons[REASON_LEN] = {
+	[REASON_COUNTED] = {.fields = SLICE_INIT(FRESH "1\r\n")},
+	[REASON_READ] = {.applies = reason_is_read,
+			 .fields = SLICE_INIT(FRESH "0; reason=read\r\n")},
+	[REASON_HEAD] = {.applies = reason_is_head,
+			 .fields = SLICE_INIT(FRESH "0; reason=head\r\n")},
+	[REASON_PREFETCH] = {.applies = reason_is_prefetch,
+			     .fields = SLICE_INIT(FRESH
+						  "0; reason=prefetch\r\n")},
+	[REASON_REPEAT] = {.applies = reason_is_repeat,
+			   .fields = SLICE_INIT(FRESH "0; reason=repeat\r\n")},
+};
+
+enum reason reason_find(const struct http_request *request,
+			const struct job *job, time_t now)
+{
+	for (int i = REASON_COUNTED + 1; i < REASON_LEN; i++)
+		if (reasons[i].applies(request, job, now))
+			return (enum reason)i;
+	return REASON_COUNTED;
+}
+
+struct slice reason_fields(enum reason reason)
+{
+	return reasons[reason].fields;
+}

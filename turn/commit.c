@@ -1,0 +1,174 @@
+/*
+ * Jobs to the store's calls, and their results back into the jobs. Nobody else
+ * makes the store's counting calls.
+ *
+ * The order: the change of this turn, new items, then what is read, and the
+ * visits last: who set a total, or made an item, finds it in the same turn.
+ */
+#include "turn/turn.h"
+
+#include "util/hash.h"
+#include "util/reason.h"
+
+/* What visitors are told of the call that has just failed with `status`. */
+static const char *commit_error(int status)
+{
+	return status == 503
+		       ? reason_write("store unavailable: %s", store_error())
+		       : store_error();
+}
+
+/* A total that was set is read in the same turn, for the answer. */
+static void commit_change(struct job *job)
+{
+	job->status = job->call == CALL_SET
+			      ? store_set(job->counter, job->value)
+			      : store_drop(job->counter);
+	if (job->status) {
+		job->error = commit_error(job->status);
+	} else if (job->call == CALL_SET) {
+		job->call = CALL_ADD;
+		job->reason = REASON_READ;
+	}
+}
+
+static void commit_new_items(struct turn *turn)
+{
+	store_items_create(turn->new_items, turn->new_items_len);
+	for (size_t i = 0; i < turn->len; i++) {
+		struct place *place = &turn->places[i];
+
+		if (place->job.call != CALL_CREATE)
+			continue;
+		const struct item *item = &turn->new_items[place->at];
+		place->job.id = item->id;
+		place->job.status = item->status;
+		if (item->status)
+			place->job.error = item->error;
+	}
+}
+
+/* An item that several ask for is read for each. */
+static void commit_items(struct turn *turn)
+{
+	store_items_get(turn->items, turn->items_len);
+	for (size_t i = 0; i < turn->len; i++) {
+		struct place *place = &turn->places[i];
+
+		if (place->job.call != CALL_ITEM)
+			continue;
+		const struct item *item = &turn->items[place->at];
+		place->job.item = item->json;
+		place->job.status = item->status;
+		if (item->status)
+			place->job.error = item->error;
+	}
+}
+
+static void commit_pings(struct turn *turn)
+{
+	int status = store_ping();
+	const char *error = status ? store_error() : "";
+
+	for (size_t i = 0; i < turn->len; i++) {
+		struct job *job = &turn->places[i].job;
+
+		if (job->call == CALL_PING) {
+			job->status = status;
+			job->error = error;
+		}
+	}
+}
+
+/* The tally of a counter in this turn; a new one is empty. */
+static size_t commit_find_tally(struct turn *turn, struct slice counter)
+{
+	size_t last = turn->tallies_len - 1;
+
+	/* Most turns are about one counter. */
+	if (turn->tallies_len > 0 &&
+	    slice_equal(turn->tallies[last].counter, counter))
+		return last;
+	size_t slot = hash_name(counter) & (TURN_SLOTS - 1);
+	while (turn->slots[slot]) {
+		size_t i = turn->slots[slot] - 1u;
+
+		if (slice_equal(turn->tallies[i].counter, counter))
+			return i;
+		slot = (slot + 1) & (TURN_SLOTS - 1);
+	}
+	turn->slots[slot] = (uint16_t)(turn->tallies_len + 1);
+	turn->taken[turn->tallies_len] = (uint16_t)slot;
+	turn->tallies[turn->tallies_len] = (struct tally){.counter = counter};
+	return turn->tallies_len++;
+}
+
+/* Counts the turn's visits by counter, in the order of their arrival; but a
+ * total that was set in this turn was set before all of them. */
+static void commit_tally_up(struct turn *turn)
+{
+	for (size_t i = 0; i < turn->len; i++) {
+		struct place *place = &turn->places[i];
+
+		if (place->job.call != CALL_ADD)
+			continue;
+		place->at = commit_find_tally(turn, place->job.counter);
+		struct tally *tally = &turn->tallies[place->at];
+		tally->n += place->job.reason == REASON_COUNTED;
+		place->visits = &place->job == turn->change ? 0 : tally->n;
+	}
+}
+
+/*
+ * Whether a job that is not counted finds no counter: it came before the first
+ * visit there was, or there was none, or (507) no room for one.
+ */
+static bool commit_finds_none(const struct tally *tally,
+			      const struct place *place)
+{
+	if (place->job.reason == REASON_COUNTED)
+		return false;
+	if (tally->status)
+		return tally->status == 404 || tally->status == 507;
+	return tally->is_new && place->visits == 0;
+}
+
+static void commit_settle(const struct tally *tally, struct place *place)
+{
+	struct job *job = &place->job;
+	int64_t later = tally->n - place->visits;
+
+	if (commit_finds_none(tally, place)) {
+		site_unknown(job);
+		return;
+	}
+	job->status = tally->status;
+	if (tally->status) {
+		job->error = tally->error;
+		return;
+	}
+	job->total = tally->total - later;
+	job->today = tally->today > later ? tally->today - later : 0;
+}
+
+void turn_commit(struct turn *turn)
+{
+	if (turn->change)
+		commit_change(turn->change);
+	if (turn->new_items_len > 0)
+		commit_new_items(turn);
+	commit_tally_up(turn);
+	if (turn->pings)
+		commit_pings(turn);
+	if (turn->items_len > 0)
+		commit_items(turn);
+	if (turn->tallies_len == 0)
+		return;
+	store_add(turn->tallies, turn->tallies_len);
+	for (size_t i = 0; i < turn->len; i++) {
+		struct place *place = &turn->places[i];
+
+		if (place->job.call == CALL_ADD)
+			commit_settle(&turn->tallies[place->at], place);
+	}
+}

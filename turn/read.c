@@ -1,0 +1,349 @@
+/* Bytes of connections to jobs. */
+#include "turn/turn.h"
+
+#include "http/chunks.h"
+#include "http/parse.h"
+#include "util/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+struct turn *turn_open(const struct settings *settings, struct conn_pool *pool)
+{
+	/* Pages that are never touched cost nothing. */
+	struct turn *turn = mmap(NULL, sizeof(*turn), PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (turn == MAP_FAILED)
+		return NULL;
+	turn->settings = settings;
+	turn->pool = pool;
+	return turn;
+}
+
+/* The time is written out once a second. */
+static void read_clock(struct turn *turn)
+{
+	time_t now = time(NULL);
+
+	turn->pool->now = clock_ms();
+	if (now == turn->moment.now)
+		return;
+	turn->moment.now = now;
+	date_write_http(turn->moment.date, now);
+	date_write_local(turn->moment.local, now);
+}
+
+/* The place of a job that was just made. */
+static struct place *read_add_place(struct turn *turn, struct part *part,
+				    bool is_parsed)
+{
+	if (turn->settings->access_log)
+		access_note(&turn->access[turn->len], &turn->request,
+			    is_parsed);
+	part->jobs++;
+	return &turn->places[turn->len++];
+}
+
+/* What cannot be read further is answered, and nothing after it is read. */
+static void read_refuse(struct turn *turn, struct part *part,
+			const struct job *job, bool is_parsed)
+{
+	read_add_place(turn, part, is_parsed)->job = *job;
+	part->closes = true;
+	part->conn->lingering = true;
+}
+
+/* The room of a job that is not added yet is that of the next one: whatever
+ * becomes of it, nobody else uses it until then. */
+static void read_route(struct turn *turn, struct job *job)
+{
+	site_route(&turn->request, turn->moment.now, job,
+		   turn->rooms[turn->len]);
+}
+
+/* The head of the request at hand: > 0 its bytes, 0 more is needed, < 0 it is
+ * refused. */
+static ssize_t read_head(struct turn *turn, struct part *part)
+{
+	struct progress *progress = &part->progress;
+	const char *buf = part->input + part->used;
+	size_t len = part->len - part->used;
+	const char *why;
+	struct job job;
+
+	/* A head that comes in drops is not parsed again for each of them, but
+	 * for each line; and near a limit. */
+	if (progress->scanned && !progress->head && len <= HTTP_LINE_MAX &&
+	    !memchr(buf + progress->scanned, '\n', len - progress->scanned)) {
+		progress->scanned = len;
+		return 0;
+	}
+	ssize_t n = http_parse(buf, len, &turn->request, &why);
+	if (n == 0)
+		progress->scanned = len;
+	if (n < 0) {
+		site_refuse(&job, &turn->request, (int)-n, why);
+		read_refuse(turn, part, &job, false);
+	}
+	return n;
+}
+
+/* A body has not wholly come: 100 Continue, or the refusal that makes it
+ * needless. < 0: refused; 0: it is waited for. */
+static int read_await_body(struct turn *turn, struct part *part)
+{
+	const struct http_request *request = &turn->request;
+	struct progress *progress = &part->progress;
+	struct job job;
+
+	read_route(turn, &job);
+	bool needless = request->expects_continue || request->expects_unknown ||
+			request->content_length > HTTP_BODY_MAX;
+	if (job.status && needless && !progress->continued) {
+		read_refuse(turn, part, &job, true);
+		return -1;
+	}
+	if (request->expects_continue && !progress->continued)
+		progress->continued = part->wants_continue = true;
+	return 0;
+}
+
+/* A body over the limit is told after what is wrong with the head, but for its
+ * media type. */
+static void read_refuse_chunks(struct turn *turn, struct part *part, int status)
+{
+	struct job job;
+
+	read_route(turn, &job);
+	if (!job.status || job.status == 415 || status == 400)
+		site_refuse(&job, &turn->request, status,
+			    "a bad or too long chunked body");
+	read_refuse(turn, part, &job, true);
+}
+
+/* The body of the request at hand: 1 it is there, 0 more is needed, < 0 it is
+ * refused. A chunked one is decoded in its place. */
+static int read_body(struct turn *turn, struct part *part)
+{
+	struct progress *progress = &part->progress;
+	char *body = part->input + part->used + progress->head;
+	size_t have = part->len - part->used - progress->head;
+
+	if (!turn->request.chunked) {
+		size_t length = (size_t)turn->request.content_length;
+
+		progress->whole = progress->head + length;
+		return have >= length ? 1 : read_await_body(turn, part);
+	}
+	int done = http_dechunk(&progress->chunks, body, &have);
+	part->len = part->used + progress->head + have;
+	if (done < 0) {
+		read_refuse_chunks(turn, part, -done);
+		return -1;
+	}
+	if (done == 0)
+		return read_await_body(turn, part);
+	progress->whole = progress->head + progress->chunks.len;
+	return 1;
+}
+
+/*
+ * Whether the turn's calls of the store can take a job with a body of so many
+ * bytes: CONN_FREE, or the state in which its connection waits until they can.
+ * Changes and new items are made before the turn's reads, so they wait until
+ * those that their client sent before them are answered.
+ */
+static enum conn_state read_wait_for(const struct turn *turn,
+				     const struct part *part,
+				     const struct job *job, size_t body)
+{
+	bool fits = body <= sizeof(turn->texts) - turn->texts_used;
+
+	switch (job->call) {
+	case CALL_ITEM:
+		return turn->items_len == STORE_ITEMS_MAX ? CONN_WAIT_ITEM
+							  : CONN_FREE;
+	case CALL_CREATE:
+		return !fits || part->reads_items ||
+				       turn->new_items_len ==
+					       STORE_NEW_ITEMS_MAX
+			       ? CONN_WAIT_CREATE
+			       : CONN_FREE;
+	case CALL_SET:
+	case CALL_DROP:
+		return !fits || turn->change || part->jobs > 0
+			       ? CONN_WAIT_CHANGE
+			       : CONN_FREE;
+	default:
+		return CONN_FREE;
+	}
+}
+
+/* Puts a job down for the store's calls. */
+static void read_book(struct turn *turn, struct part *part, struct place *place)
+{
+	struct job *job = &place->job;
+
+	switch (job->call) {
+	case CALL_PING:
+		turn->pings = true;
+		break;
+	case CALL_ITEM:
+		place->at = turn->items_len++;
+		turn->items[place->at] = (struct item){.id = job->id};
+		part->reads_items = true;
+		break;
+	case CALL_CREATE:
+		place->at = turn->new_items_len++;
+		turn->new_items[place->at] = (struct item){
+			.name = job->name, .description = job->description};
+		break;
+	case CALL_SET:
+	case CALL_DROP:
+		turn->change = job;
+		break;
+	default:
+		break;
+	}
+}
+
+/* Makes a job of the request at hand, or false: of what is there none can be
+ * made (any more). */
+static bool read_request(struct turn *turn, struct part *part)
+{
+	struct progress *progress = &part->progress;
+	size_t len = part->len - part->used;
+
+	if (len == 0 || len < progress->whole)
+		return false;
+	ssize_t n = read_head(turn, part);
+	if (n <= 0)
+		return false;
+	progress->head = (size_t)n;
+	if (read_body(turn, part) <= 0)
+		return false;
+	struct place *place = &turn->places[turn->len];
+	struct job *job = &place->job;
+	struct slice body = {part->input + part->used + progress->head,
+			     progress->whole - progress->head};
+	read_route(turn, job);
+	part->waits = read_wait_for(turn, part, job,
+				    site_takes_body(job) ? body.n : 0);
+	if (part->waits)
+		return false;
+	if (site_takes_body(job)) {
+		site_read_body(job, body, turn->texts + turn->texts_used);
+		turn->texts_used += body.n;
+	}
+	read_add_place(turn, part, true);
+	read_book(turn, part, place);
+	part->used += progress->whole;
+	part->out += job->size;
+	part->closes = !job->keep_alive || turn->ends;
+	*progress = (struct progress){.scanned = 0};
+	return true;
+}
+
+static void read_requests(struct turn *turn, struct part *part)
+{
+	while (!part->closes) {
+		if (turn->len >= turn->jobs_max || part->out >= TURN_OUT ||
+		    part->jobs >= turn->jobs_share) {
+			if (part->used < part->len)
+				part->waits = CONN_READY;
+			return;
+		}
+		if (!read_request(turn, part))
+			return;
+	}
+}
+
+static struct part *read_begin_part(struct turn *turn, struct conn *c)
+{
+	struct part *part = &turn->parts[turn->parts_len++];
+
+	*part = (struct part){.conn = c, .first = turn->len};
+	c->in_turn = true;
+	return part;
+}
+
+/* Takes up what the connection kept. */
+static void read_kept(struct turn *turn, struct conn *c, bool may_have_more)
+{
+	struct part *part = read_begin_part(turn, c);
+
+	part->may_have_more = may_have_more;
+	part->input = c->input->bytes;
+	part->len = c->input->len;
+	part->progress = c->input->progress;
+	read_requests(turn, part);
+}
+
+bool turn_has_place(const struct turn *turn)
+{
+	return turn->parts_len < TURN_PARTS && turn->len < turn->jobs_max &&
+	       TURN_ARENA - turn->arena_used >= TURN_RECV;
+}
+
+void turn_read(struct turn *turn, struct conn *c)
+{
+	char *room = turn->arena + turn->arena_used;
+
+	/* What is not read now is announced again: epoll is level-triggered. */
+	if (c->in_turn || conn_waits_for_turn(c) || !turn_has_place(turn))
+		return;
+	ssize_t n = recv(c->fd, room, TURN_RECV, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) { /* gone, or an end in the middle of a request */
+		conn_close(turn->pool, c);
+		return;
+	}
+	if (c->input) {
+		if (conn_append(turn->pool, c, room, (size_t)n) < 0)
+			conn_close(turn->pool, c);
+		else
+			read_kept(turn, c, n == TURN_RECV);
+		return;
+	}
+	turn->arena_used += (size_t)n;
+	struct part *part = read_begin_part(turn, c);
+	part->input = room;
+	part->len = (size_t)n;
+	part->may_have_more = n == TURN_RECV;
+	read_requests(turn, part);
+}
+
+/* Takes up those that wait in a state, until one has to go on waiting for it:
+ * the room that the others wait for is gone, too. */
+static void read_waiting(struct turn *turn, enum conn_state state, size_t parts)
+{
+	struct conn *c = turn->pool->lists[state].first;
+
+	for (; c && turn->parts_len < parts && turn->len < turn->jobs_max;
+	     c = c->next) {
+		read_kept(turn, c, true);
+		if (state != CONN_READY &&
+		    turn->parts[turn->parts_len - 1].waits == state)
+			return;
+	}
+}
+
+void turn_begin(struct turn *turn, size_t events)
+{
+	size_t parts = events + conn_waiting(turn->pool);
+
+	read_clock(turn);
+	turn->jobs_share = TURN_JOBS / (parts == 0	     ? 1
+					: parts < TURN_PARTS ? parts
+							     : TURN_PARTS);
+	turn->jobs_max = TURN_JOBS / 2;
+	read_waiting(turn, CONN_WAIT_CHANGE, TURN_PARTS / 2);
+	read_waiting(turn, CONN_WAIT_ITEM, TURN_PARTS / 2);
+	read_waiting(turn, CONN_WAIT_CREATE, TURN_PARTS / 4);
+	read_waiting(turn, CONN_READY, TURN_PARTS / 2);
+	turn->jobs_max = TURN_JOBS;
+}
