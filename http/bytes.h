@@ -44,12 +44,13 @@ static inline int bytes_fail(struct bytes *in, int status, const char *why)
  */
 static inline int bytes_read_run(struct bytes *in, int kind, struct slice *run)
 {
-	const char *start = in->p;
+	const char *p = in->p, *end = in->end;
 
-	while (in->p < in->end && byte_is(*in->p, kind))
-		in->p++;
-	*run = (struct slice){start, (size_t)(in->p - start)};
-	return in->p < in->end;
+	while (p < end && byte_is(*p, kind))
+		p++;
+	*run = slice_between(in->p, p);
+	in->p = p;
+	return p < end;
 }
 
 /* Reads CR LF. */

@@ -110,11 +110,11 @@ static void answer_end_turn(struct turn *turn)
 {
 	if (turn->settings->access_log)
 		access_flush();
-	for (size_t i = 0; i < turn->tallies_len; i++)
+	for (size_t i = 0; i < turn->slots_len; i++)
 		turn->slots[turn->taken[i]] = 0;
 	turn->parts_len = turn->len = turn->tallies_len = 0;
 	turn->items_len = turn->new_items_len = 0;
-	turn->arena_used = turn->texts_used = 0;
+	turn->arena_used = turn->texts_used = turn->slots_len = 0;
 	turn->pings = false;
 	turn->change = NULL;
 	reason_reset();

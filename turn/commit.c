@@ -80,26 +80,43 @@ static void commit_pings(struct turn *turn)
 	}
 }
 
-/* The tally of a counter in this turn; a new one is empty. */
-static size_t commit_find_tally(struct turn *turn, struct slice counter)
+/* Puts tally number `i`, if it is a new one, into the hash table. Gives the
+ * number of the one that its counter has there. */
+static size_t commit_hash_tally(struct turn *turn, struct slice counter,
+				size_t i)
 {
-	size_t last = turn->tallies_len - 1;
-
-	/* Most turns are about one counter. */
-	if (turn->tallies_len > 0 &&
-	    slice_equal(turn->tallies[last].counter, counter))
-		return last;
 	size_t slot = hash_name(counter) & (TURN_SLOTS - 1);
-	while (turn->slots[slot]) {
-		size_t i = turn->slots[slot] - 1u;
 
-		if (slice_equal(turn->tallies[i].counter, counter))
-			return i;
+	while (turn->slots[slot]) {
+		size_t other = turn->slots[slot] - 1u;
+
+		if (slice_equal(turn->tallies[other].counter, counter))
+			return other;
 		slot = (slot + 1) & (TURN_SLOTS - 1);
 	}
-	turn->slots[slot] = (uint16_t)(turn->tallies_len + 1);
-	turn->taken[turn->tallies_len] = (uint16_t)slot;
-	turn->tallies[turn->tallies_len] = (struct tally){.counter = counter};
+	turn->slots[slot] = (uint16_t)(i + 1);
+	turn->taken[turn->slots_len++] = (uint16_t)slot;
+	return i;
+}
+
+/*
+ * The tally of a counter in this turn; a new one is empty. Most turns are about
+ * one counter, so that names are hashed only when there is a second one.
+ */
+static size_t commit_find_tally(struct turn *turn, struct slice counter)
+{
+	size_t len = turn->tallies_len;
+
+	if (len > 0) {
+		if (slice_equal(turn->tallies[len - 1].counter, counter))
+			return len - 1;
+		if (len == 1)
+			commit_hash_tally(turn, turn->tallies[0].counter, 0);
+		size_t i = commit_hash_tally(turn, counter, len);
+		if (i < len)
+			return i;
+	}
+	turn->tallies[len] = (struct tally){.counter = counter};
 	return turn->tallies_len++;
 }
 

@@ -168,10 +168,10 @@ int64_t conn_next_deadline(const struct conn_pool *pool)
 {
 	int64_t next = INT64_MAX;
 
-	for (int i = 0; i < CONN_STATES; i++) {
+	for (int i = CONN_FREE + 1; i < CONN_TIMED; i++) {
 		const struct conn *c = pool->lists[i].first;
 
-		if (limits[i] && c && c->deadline < next)
+		if (c && c->deadline < next)
 			next = c->deadline;
 	}
 	return next;
@@ -179,10 +179,10 @@ int64_t conn_next_deadline(const struct conn_pool *pool)
 
 struct conn *conn_expired(const struct conn_pool *pool)
 {
-	for (int i = 0; i < CONN_STATES; i++) {
+	for (int i = CONN_FREE + 1; i < CONN_TIMED; i++) {
 		struct conn *c = pool->lists[i].first;
 
-		if (limits[i] && c && c->deadline <= pool->now)
+		if (c && c->deadline <= pool->now)
 			return c;
 	}
 	return NULL;
@@ -195,14 +195,14 @@ int64_t conn_idle_since(const struct conn *c)
 
 bool conn_waits_for_turn(const struct conn *c)
 {
-	return c->state >= CONN_READY && c->state <= CONN_WAIT_CHANGE;
+	return c->state >= CONN_TIMED;
 }
 
 size_t conn_waiting(const struct conn_pool *pool)
 {
 	size_t n = 0;
 
-	for (int i = CONN_READY; i <= CONN_WAIT_CHANGE; i++)
+	for (int i = CONN_TIMED; i < CONN_STATES; i++)
 		n += pool->lists[i].len;
 	return n;
 }
@@ -211,7 +211,7 @@ static struct conn *conn_last_waiting(const struct conn_pool *pool)
 {
 	struct conn *c = NULL;
 
-	for (int i = CONN_READY; i <= CONN_WAIT_CHANGE && !c; i++)
+	for (int i = CONN_TIMED; i < CONN_STATES && !c; i++)
 		c = pool->lists[i].last;
 	return c;
 }

@@ -39,17 +39,19 @@
  */
 enum conn_state {
 	CONN_FREE,
-	CONN_IDLE,  /* the first byte of a request: 60 s */
-	CONN_HEAD,  /* the rest of a head: 10 s */
-	CONN_BODY,  /* the rest of a body: 30 s */
-	CONN_READY, /* its turn: has input that no event will announce; */
+	CONN_IDLE,   /* the first byte of a request: 60 s */
+	CONN_HEAD,   /* the rest of a head: 10 s */
+	CONN_BODY,   /* the rest of a body: 30 s */
+	CONN_SEND,   /* the peer to read: 60 s */
+	CONN_LINGER, /* the peer to have read the last reply and close: 2 s */
+	CONN_TIMED,  /* those before it have deadlines, those from it on none */
+	/* its turn: it has input that no event will announce; */
+	CONN_READY = CONN_TIMED,
 	/* the same, with a request first for which the last turn had no room
 	 * in its calls of the store: */
 	CONN_WAIT_ITEM,	  /* to read an item */
 	CONN_WAIT_CREATE, /* to make one */
 	CONN_WAIT_CHANGE, /* to set or drop a counter */
-	CONN_SEND,	  /* the peer to read: 60 s */
-	CONN_LINGER, /* the peer to have read the last reply and close: 2 s */
 	CONN_STATES
 };
 

@@ -332,18 +332,25 @@ static void read_waiting(struct turn *turn, enum conn_state state, size_t parts)
 	}
 }
 
-void turn_begin(struct turn *turn, size_t events)
+static void read_all_waiting(struct turn *turn)
 {
-	size_t parts = events + conn_waiting(turn->pool);
-
-	read_clock(turn);
-	turn->jobs_share = TURN_JOBS / (parts == 0	     ? 1
-					: parts < TURN_PARTS ? parts
-							     : TURN_PARTS);
 	turn->jobs_max = TURN_JOBS / 2;
 	read_waiting(turn, CONN_WAIT_CHANGE, TURN_PARTS / 2);
 	read_waiting(turn, CONN_WAIT_ITEM, TURN_PARTS / 2);
 	read_waiting(turn, CONN_WAIT_CREATE, TURN_PARTS / 4);
 	read_waiting(turn, CONN_READY, TURN_PARTS / 2);
 	turn->jobs_max = TURN_JOBS;
+}
+
+void turn_begin(struct turn *turn, size_t events)
+{
+	size_t parts = events + conn_waiting(turn->pool);
+
+	read_clock(turn);
+	turn->jobs_share = TURN_JOBS;
+	turn->jobs_max = TURN_JOBS;
+	if (parts > 1)
+		turn->jobs_share /= parts < TURN_PARTS ? parts : TURN_PARTS;
+	if (parts > events)
+		read_all_waiting(turn);
 }

@@ -79,7 +79,8 @@ struct turn {
 	struct tally tallies[TURN_JOBS];
 	size_t tallies_len;
 	uint16_t slots[TURN_SLOTS]; /* hash of a name -> its tally, plus one */
-	uint16_t taken[TURN_JOBS];  /* the slot of each tally */
+	uint16_t taken[TURN_JOBS];  /* which of them are in use */
+	size_t slots_len;
 	struct item items[STORE_ITEMS_MAX]; /* to be read */
 	size_t items_len;
 	struct item new_items[STORE_NEW_ITEMS_MAX];
