@@ -52,25 +52,25 @@ static char listener_mark, leash_mark, signals_mark, store_mark;
  * Accepting
  */
 
-static int watch(struct worker *w, int fd, uint32_t events, void *mark)
+static int http_watch(struct worker *w, int fd, uint32_t events, void *mark)
 {
 	struct epoll_event event = {.events = events, .data.ptr = mark};
 
 	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-static void start_accepting(struct worker *w)
+static void http_start_accepting(struct worker *w)
 {
 	if (w->accepts || w->retire_at)
 		return;
-	w->accepts = watch(w, w->listener, EPOLLIN | EPOLLEXCLUSIVE,
-			   &listener_mark) == 0 ||
+	w->accepts = http_watch(w, w->listener, EPOLLIN | EPOLLEXCLUSIVE,
+				&listener_mark) == 0 ||
 		     errno == EEXIST; /* it could not be taken out */
 	w->yield_until = 0;
 	w->pause_until = w->accepts ? 0 : w->pool.now + PAUSE_MS;
 }
 
-static void stop_accepting(struct worker *w)
+static void http_stop_accepting(struct worker *w)
 {
 	if (w->accepts)
 		epoll_ctl(w->epoll, EPOLL_CTL_DEL, w->listener, NULL);
@@ -79,39 +79,39 @@ static void stop_accepting(struct worker *w)
 
 /* Out of descriptors, memory or connections: until one closes, or a moment
  * later, since others may be the ones who let go. */
-static void pause_accepting(struct worker *w, const char *why)
+static void http_pause_accepting(struct worker *w, const char *why)
 {
 	if (w->pool.now >= w->pause_log_at + PAUSE_LOG_MS) {
 		log_warn("not accepting for now: %s", why);
 		w->pause_log_at = w->pool.now;
 	}
-	stop_accepting(w);
+	http_stop_accepting(w);
 	w->pause_until = w->pool.now + PAUSE_MS;
 	w->pool.has_closed = false;
 }
 
 /* The two rules of balance.h, once in a turn that accepted. */
-static void share_listener(struct worker *w)
+static void http_share_listener(struct worker *w)
 {
 	bool over = balance_is_over(w->balance, w->pool.open, w->pool.now);
 
 	if (w->has_accepted && w->accepts && !balance_is_alone(w->balance)) {
-		stop_accepting(w);
+		http_stop_accepting(w);
 		w->yield_until = w->pool.now + YIELD_MS;
 	}
 	w->has_accepted = false;
 	if (w->yield_until && (!over || w->pool.now >= w->yield_until))
-		start_accepting(w);
+		http_start_accepting(w);
 }
 
-static bool accept_one(struct worker *w)
+static bool http_accept_one(struct worker *w)
 {
 	int fd = accept4(w->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 		    errno == ENOBUFS)
-			pause_accepting(w, strerror(errno));
+			http_pause_accepting(w, strerror(errno));
 		/* Of the others, ECONNABORTED and the network's errors concern
 		 * that one connection (accept(2)). */
 		return errno == ECONNABORTED || errno == EINTR ||
@@ -127,23 +127,23 @@ static bool accept_one(struct worker *w)
 	return true;
 }
 
-static void accept_some(struct worker *w, int max)
+static void http_accept_some(struct worker *w, int max)
 {
 	for (int i = 0; i < max; i++) {
 		if (conn_is_full(&w->pool)) {
-			pause_accepting(w, "MAX_CONNECTIONS are open");
+			http_pause_accepting(w, "MAX_CONNECTIONS are open");
 			return;
 		}
 		/* The first is always taken: nobody else was woken for it. */
 		if (i > 0 &&
 		    balance_is_over(w->balance, w->pool.open, w->pool.now))
 			return;
-		if (!turn_has_place(w->turn) || !accept_one(w))
+		if (!turn_has_place(w->turn) || !http_accept_one(w))
 			return;
 	}
 }
 
-static void expire(struct worker *w, struct conn *c)
+static void http_expire(struct worker *w, struct conn *c)
 {
 	if (c->state == CONN_HEAD)
 		turn_refuse(w->turn, c, 408,
@@ -155,12 +155,12 @@ static void expire(struct worker *w, struct conn *c)
 		conn_close(&w->pool, c);
 }
 
-static void keep_bounds(struct worker *w)
+static void http_keep_bounds(struct worker *w)
 {
 	struct conn *c;
 
 	while ((c = conn_expired(&w->pool)))
-		expire(w, c);
+		http_expire(w, c);
 	while (w->pool.buffered > CONN_BUFFERED_MAX &&
 	       (c = conn_surplus(&w->pool))) {
 		if (c->state == CONN_SEND)
@@ -178,7 +178,7 @@ static void keep_bounds(struct worker *w)
  * Ending
  */
 
-static void close_idle(struct worker *w, int64_t idle_before)
+static void http_close_idle(struct worker *w, int64_t idle_before)
 {
 	struct conn *c;
 
@@ -188,12 +188,12 @@ static void close_idle(struct worker *w, int64_t idle_before)
 }
 
 /* At the end of the turn in which the worker was told. */
-static void retire(struct worker *w)
+static void http_retire(struct worker *w)
 {
 	bool replaced = w->told == TOLD_REPLACED;
 	int64_t now = w->pool.now;
 
-	stop_accepting(w);
+	http_stop_accepting(w);
 	balance_leave(w->balance, w->balance->own);
 	close(w->listener);
 	epoll_ctl(w->epoll, EPOLL_CTL_DEL, w->leash, NULL);
@@ -201,10 +201,10 @@ static void retire(struct worker *w)
 	w->retire_at = now + RETIRE_MS;
 	w->idle_until = now + (replaced ? RETIRE_IDLE_MS : STOP_IDLE_MS);
 	if (!replaced)
-		close_idle(w, now - STOP_IDLE_MS);
+		http_close_idle(w, now - STOP_IDLE_MS);
 }
 
-static void take_signal(struct worker *w)
+static void http_take_signal(struct worker *w)
 {
 	struct signalfd_siginfo info;
 
@@ -216,7 +216,7 @@ static void take_signal(struct worker *w)
 		w->told = TOLD_REPLACED;
 }
 
-static bool is_over(const struct worker *w)
+static bool http_is_over(const struct worker *w)
 {
 	return w->retire_at &&
 	       (w->pool.open == 0 || w->pool.now >= w->retire_at);
@@ -226,7 +226,7 @@ static bool is_over(const struct worker *w)
  * The loop
  */
 
-static void take_event(struct worker *w, struct conn *c)
+static void http_take_event(struct worker *w, struct conn *c)
 {
 	switch (c->state) {
 	case CONN_FREE: /* closed in this turn */
@@ -242,8 +242,8 @@ static void take_event(struct worker *w, struct conn *c)
 	}
 }
 
-static void take_events(struct worker *w, const struct epoll_event *events,
-			int n)
+static void http_take_events(struct worker *w, const struct epoll_event *events,
+			     int n)
 {
 	bool may_accept = false;
 
@@ -255,19 +255,19 @@ static void take_events(struct worker *w, const struct epoll_event *events,
 		else if (mark == &leash_mark)
 			w->told = TOLD_STOP;
 		else if (mark == &signals_mark)
-			take_signal(w);
+			http_take_signal(w);
 		else if (mark != &store_mark) /* that is for store_tick */
-			take_event(w, mark);
+			http_take_event(w, mark);
 	}
 	/* Whoever is connected already when the worker is told to stop gets an
 	 * answer: nobody else would give it. */
 	if (w->accepts && w->told == TOLD_STOP)
-		accept_some(w, TURN_PARTS);
+		http_accept_some(w, TURN_PARTS);
 	else if (may_accept && w->accepts)
-		accept_some(w, ACCEPT_MAX);
+		http_accept_some(w, ACCEPT_MAX);
 }
 
-static int wait_time(const struct worker *w, int tick)
+static int http_wait_time(const struct worker *w, int tick)
 {
 	int64_t next = conn_next_deadline(&w->pool);
 	int64_t now = w->pool.now;
@@ -289,43 +289,43 @@ static int wait_time(const struct worker *w, int tick)
 	return next <= now ? 0 : next - now > 60000 ? 60000 : (int)(next - now);
 }
 
-static void do_due(struct worker *w)
+static void http_do_due(struct worker *w)
 {
-	keep_bounds(w);
+	http_keep_bounds(w);
 	if (w->told && !w->retire_at)
-		retire(w);
+		http_retire(w);
 	if (w->idle_until && w->pool.now >= w->idle_until) {
 		w->idle_until = 0;
-		close_idle(w, INT64_MAX);
+		http_close_idle(w, INT64_MAX);
 	}
 	if (w->pause_until &&
 	    (w->pool.has_closed || w->pool.now >= w->pause_until))
-		start_accepting(w);
-	share_listener(w);
+		http_start_accepting(w);
+	http_share_listener(w);
 	conn_end_turn(&w->pool);
 }
 
-static void serve(struct worker *w)
+static void http_loop(struct worker *w)
 {
 	static struct epoll_event events[EVENTS_MAX];
 	int tick = -1;
 
-	while (!is_over(w)) {
-		int timeout = wait_time(w, tick);
+	while (!http_is_over(w)) {
+		int timeout = http_wait_time(w, tick);
 
 		balance_tell(w->balance, w->pool.open, 0);
 		int n = epoll_wait(w->epoll, events, EVENTS_MAX, timeout);
 		turn_begin(w->turn, n > 0 ? (size_t)n : 0);
 		balance_tell(w->balance, w->pool.open, w->pool.now);
-		take_events(w, events, n);
+		http_take_events(w, events, n);
 		turn_commit(w->turn);
 		turn_answer(w->turn);
-		do_due(w);
+		http_do_due(w);
 		tick = store_tick();
 	}
 }
 
-static int open_worker(struct worker *w)
+static int http_open_worker(struct worker *w)
 {
 	size_t size = (size_t)w->settings->max_connections;
 	sigset_t signals;
@@ -339,14 +339,14 @@ static int open_worker(struct worker *w)
 	w->turn = turn_open(w->settings, &w->pool);
 	if (w->signals < 0 || w->epoll < 0 || !w->turn ||
 	    conn_pool_open(&w->pool, size, w->epoll) < 0 ||
-	    watch(w, w->signals, EPOLLIN, &signals_mark) < 0 ||
-	    watch(w, w->leash, EPOLLIN, &leash_mark) < 0 ||
+	    http_watch(w, w->signals, EPOLLIN, &signals_mark) < 0 ||
+	    http_watch(w, w->leash, EPOLLIN, &leash_mark) < 0 ||
 	    (store_watch() >= 0 &&
-	     watch(w, store_watch(), EPOLLIN, &store_mark) < 0))
+	     http_watch(w, store_watch(), EPOLLIN, &store_mark) < 0))
 		return -1;
 	site_open(w->settings);
 	w->pool.now = clock_ms();
-	start_accepting(w);
+	http_start_accepting(w);
 	return 0;
 }
 
@@ -359,10 +359,10 @@ int http_serve(const struct settings *settings, int listener, int leash,
 	worker.listener = listener;
 	worker.leash = leash;
 	worker.balance = balance;
-	if (open_worker(&worker) < 0) {
+	if (http_open_worker(&worker) < 0) {
 		log_error("a worker cannot start:");
 		return EXIT_SYSTEM;
 	}
-	serve(&worker);
+	http_loop(&worker);
 	return EXIT_DONE;
 }

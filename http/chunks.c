@@ -11,7 +11,7 @@ enum {
 	CHUNK_EXTENSIONS_MAX = 16384 /* of all of them, beyond their digits */
 };
 
-static struct slice skip_space(struct slice text)
+static struct slice chunks_skip_space(struct slice text)
 {
 	while (text.n > 0 && (*text.p == ' ' || *text.p == '\t'))
 		text = slice_after(text, 1);
@@ -20,7 +20,7 @@ static struct slice skip_space(struct slice text)
 
 /* What is behind a token, or behind a quoted string (RFC 9110 5.6.4): false
  * when `text` begins with neither. */
-static bool skip_value(struct slice *text, bool may_quote)
+static bool chunks_skip_value(struct slice *text, bool may_quote)
 {
 	size_t n = 0;
 
@@ -39,27 +39,27 @@ static bool skip_value(struct slice *text, bool may_quote)
 
 /* *( BWS ";" BWS name [ BWS "=" BWS value ] ), RFC 9112 7.1.1; read only to
  * know that it is one. */
-static bool is_extension(struct slice text)
+static bool chunks_is_extension(struct slice text)
 {
 	while (text.n > 0) {
-		text = skip_space(text);
+		text = chunks_skip_space(text);
 		if (text.n == 0 || *text.p != ';')
 			return false;
-		text = skip_space(slice_after(text, 1));
-		if (!skip_value(&text, false))
+		text = chunks_skip_space(slice_after(text, 1));
+		if (!chunks_skip_value(&text, false))
 			return false;
-		struct slice rest = skip_space(text);
+		struct slice rest = chunks_skip_space(text);
 		if (rest.n == 0 || *rest.p != '=')
 			continue;
-		text = skip_space(slice_after(rest, 1));
-		if (!skip_value(&text, true))
+		text = chunks_skip_space(slice_after(rest, 1));
+		if (!chunks_skip_value(&text, true))
 			return false;
 	}
 	return true;
 }
 
 /* chunk-size [chunk-ext] CRLF; extensions are read and dropped */
-static int read_chunk_size(struct bytes *in, struct http_chunks *c)
+static int chunks_read_chunk_size(struct bytes *in, struct http_chunks *c)
 {
 	struct slice digits, extension;
 	uint64_t size = 0;
@@ -72,7 +72,7 @@ static int read_chunk_size(struct bytes *in, struct http_chunks *c)
 		size = size * 16 + (uint64_t)ascii_hex_value(digits.p[i]);
 	if (!bytes_read_run(in, BYTE_VALUE, &extension))
 		return extension.n > CHUNK_LINE_MAX ? -400 : 0;
-	if (extension.n > CHUNK_LINE_MAX || !is_extension(extension))
+	if (extension.n > CHUNK_LINE_MAX || !chunks_is_extension(extension))
 		return -400;
 	int done = bytes_read_line_end(in, "");
 	if (done <= 0)
@@ -87,7 +87,8 @@ static int read_chunk_size(struct bytes *in, struct http_chunks *c)
 	return 1;
 }
 
-static int read_chunk_data(struct bytes *in, struct http_chunks *c, char *body)
+static int chunks_read_chunk_data(struct bytes *in, struct http_chunks *c,
+				  char *body)
 {
 	size_t n = (size_t)(in->end - in->p);
 
@@ -103,7 +104,7 @@ static int read_chunk_data(struct bytes *in, struct http_chunks *c, char *body)
 	return 1;
 }
 
-static int read_trailer(struct bytes *in, struct http_chunks *c)
+static int chunks_read_trailer(struct bytes *in, struct http_chunks *c)
 {
 	const char *start = in->p;
 	struct http_field field;
@@ -124,22 +125,23 @@ static int read_trailer(struct bytes *in, struct http_chunks *c)
 	return done;
 }
 
-static int read_chunk_step(struct bytes *in, struct http_chunks *c, char *body)
+static int chunks_read_chunk_step(struct bytes *in, struct http_chunks *c,
+				  char *body)
 {
 	int done;
 
 	switch (c->state) {
 	case SIZE:
-		return read_chunk_size(in, c);
+		return chunks_read_chunk_size(in, c);
 	case DATA:
-		return read_chunk_data(in, c, body);
+		return chunks_read_chunk_data(in, c, body);
 	case DATA_END:
 		done = bytes_read_line_end(in, "");
 		if (done > 0)
 			c->state = SIZE;
 		return done;
 	default:
-		return read_trailer(in, c);
+		return chunks_read_trailer(in, c);
 	}
 }
 
@@ -151,7 +153,7 @@ int http_dechunk(struct http_chunks *c, char *body, size_t *have)
 	while (done > 0 && c->state != DONE) {
 		const char *start = in.p;
 
-		done = in.p < in.end ? read_chunk_step(&in, c, body) : 0;
+		done = in.p < in.end ? chunks_read_chunk_step(&in, c, body) : 0;
 		/* A step that wants more begins anew when more has come; only
 		 * chunk data is used up to the last byte. */
 		if (done == 0 && c->state != DATA)

@@ -49,7 +49,7 @@ const unsigned char byte_kinds[256] = {
 };
 /* clang-format on */
 
-static int skip_empty_lines(struct bytes *in)
+static int parse_skip_empty_lines(struct bytes *in)
 {
 	for (int lines = 0; in->p < in->end && *in->p == '\r'; lines++) {
 		if (lines == HTTP_EMPTY_LINES_MAX)
@@ -62,7 +62,7 @@ static int skip_empty_lines(struct bytes *in)
 	return in->p < in->end;
 }
 
-static enum http_method find_method(struct slice name)
+static enum http_method parse_find_method(struct slice name)
 {
 	for (int i = 0; i < HTTP_METHODS; i++)
 		if (slice_equal(name, http_method_names[i]))
@@ -72,7 +72,7 @@ static enum http_method find_method(struct slice name)
 
 /* "[::1]" at the start of `text`: its length, or 0. What RFC 3986 keeps for
  * future versions of IP, nobody has. */
-static size_t ip_literal_length(struct slice text)
+static size_t parse_ip_literal_length(struct slice text)
 {
 	unsigned char address[sizeof(struct in6_addr)];
 	char literal[INET6_ADDRSTRLEN];
@@ -88,12 +88,12 @@ static size_t ip_literal_length(struct slice text)
 }
 
 /* host [":" [port]], RFC 9110 7.2 and RFC 3986 3.2 */
-static bool is_authority(struct slice text)
+static bool parse_is_authority(struct slice text)
 {
 	const char *p = text.p, *end = text.p + text.n;
 
 	if (p < end && *p == '[') {
-		p += ip_literal_length(text);
+		p += parse_ip_literal_length(text);
 		if (p == text.p)
 			return false;
 	} else {
@@ -117,7 +117,7 @@ static bool is_authority(struct slice text)
 }
 
 /* Escapes in the path are whole; none anywhere means NUL, CR or LF. */
-static const char *check_escapes(struct slice path, struct slice target)
+static const char *parse_check_escapes(struct slice path, struct slice target)
 {
 	const char *end = target.p + target.n;
 	const char *path_end = path.p + path.n;
@@ -142,7 +142,7 @@ static const char *check_escapes(struct slice path, struct slice target)
 }
 
 /* "http://" or "https://" in any case: its length, or 0 */
-static size_t scheme_length(struct slice target)
+static size_t parse_scheme_length(struct slice target)
 {
 	static const struct slice schemes[] = {{"http://", 7}, {"https://", 8}};
 
@@ -157,7 +157,7 @@ static size_t scheme_length(struct slice target)
 }
 
 /* How many bytes of `text` come before the first one out of `stops`. */
-static size_t span_until(struct slice text, const char *stops)
+static size_t parse_span_until(struct slice text, const char *stops)
 {
 	size_t n = 0;
 
@@ -167,10 +167,10 @@ static size_t span_until(struct slice text, const char *stops)
 }
 
 /* Splits the target into path and query (RFC 9112 3.2). */
-static int read_target(struct bytes *in, struct slice target,
-		       struct http_request *r)
+static int parse_read_target(struct bytes *in, struct slice target,
+			     struct http_request *r)
 {
-	size_t scheme = scheme_length(target);
+	size_t scheme = parse_scheme_length(target);
 	struct slice rest = target;
 
 	if (r->method == HTTP_METHODS) { /* CONNECT's is an authority */
@@ -187,18 +187,18 @@ static int read_target(struct bytes *in, struct slice target,
 	if (scheme) {
 		struct slice authority = slice_after(target, scheme);
 
-		authority.n = span_until(authority, "/?");
-		if (!is_authority(authority))
+		authority.n = parse_span_until(authority, "/?");
+		if (!parse_is_authority(authority))
 			return bytes_fail(in, 400,
 					  "a bad authority in the target");
 		rest = slice_after(target, scheme + authority.n);
 	} else if (target.p[0] != '/') {
 		return bytes_fail(in, 400, "the target does not begin with /");
 	}
-	r->path = (struct slice){rest.p, span_until(rest, "?")};
+	r->path = (struct slice){rest.p, parse_span_until(rest, "?")};
 	if (r->path.n < rest.n)
 		r->query = slice_after(rest, r->path.n + 1);
-	const char *why = check_escapes(r->path, target);
+	const char *why = parse_check_escapes(r->path, target);
 	if (why)
 		return bytes_fail(in, 400, why);
 	if (r->path.n == 0) /* RFC 9112 3.2.4, RFC 3986 6.2.3 */
@@ -208,7 +208,8 @@ static int read_target(struct bytes *in, struct slice target,
 }
 
 /* HTTP/1.1: one digit each. *major and r->minor are as sent. */
-static int read_version(struct bytes *in, struct http_request *r, int *major)
+static int parse_read_version(struct bytes *in, struct http_request *r,
+			      int *major)
 {
 	static const char form[] = "HTTP/";
 	size_t have = (size_t)(in->end - in->p);
@@ -229,7 +230,7 @@ static int read_version(struct bytes *in, struct http_request *r, int *major)
 }
 
 /* method SP target SP version CRLF */
-static int read_line(struct bytes *in, struct http_request *r, int *major)
+static int parse_read_line(struct bytes *in, struct http_request *r, int *major)
 {
 	struct slice method, target;
 	int more;
@@ -239,7 +240,8 @@ static int read_line(struct bytes *in, struct http_request *r, int *major)
 		return 0;
 	if (method.n == 0 || *in->p != ' ')
 		return bytes_fail(in, 400, "a bad method");
-	r->method = find_method(method); /* a refusal of HEAD has no body */
+	r->method =
+		parse_find_method(method); /* a refusal of HEAD has no body */
 	in->p++;
 	more = bytes_read_run(in, BYTE_TARGET, &target);
 	if (!more)
@@ -250,12 +252,12 @@ static int read_line(struct bytes *in, struct http_request *r, int *major)
 	if (target.n == 0 || *in->p != ' ')
 		return bytes_fail(in, 400, "a bad byte in the target");
 	in->p++;
-	more = read_version(in, r, major);
-	return more > 0 ? read_target(in, target, r) : more;
+	more = parse_read_version(in, r, major);
+	return more > 0 ? parse_read_target(in, target, r) : more;
 }
 
 /* The header section and the empty line behind it. */
-static int read_fields(struct bytes *in, struct http_request *r)
+static int parse_read_fields(struct bytes *in, struct http_request *r)
 {
 	for (;;) {
 		if (in->p == in->end)
@@ -289,19 +291,19 @@ struct framing {
 	bool unknown_coding;
 };
 
-static int use_host(struct bytes *in, struct http_request *r, struct framing *f,
-		    struct slice value)
+static int parse_use_host(struct bytes *in, struct http_request *r,
+			  struct framing *f, struct slice value)
 {
 	(void)r;
 	if (f->hosts++ > 0)
 		return bytes_fail(in, 400, "more than one Host");
-	if (!is_authority(value))
+	if (!parse_is_authority(value))
 		return bytes_fail(in, 400, "a bad Host");
 	return 1;
 }
 
-static int use_connection(struct bytes *in, struct http_request *r,
-			  struct framing *f, struct slice value)
+static int parse_use_connection(struct bytes *in, struct http_request *r,
+				struct framing *f, struct slice value)
 {
 	struct slice option;
 
@@ -314,8 +316,8 @@ static int use_connection(struct bytes *in, struct http_request *r,
 	return 1;
 }
 
-static int use_length(struct bytes *in, struct http_request *r,
-		      struct framing *f, struct slice value)
+static int parse_use_length(struct bytes *in, struct http_request *r,
+			    struct framing *f, struct slice value)
 {
 	if (f->lengths++ > 0)
 		return bytes_fail(in, 400, "more than one Content-Length");
@@ -325,8 +327,8 @@ static int use_length(struct bytes *in, struct http_request *r,
 }
 
 /* Nothing but one "chunked" is understood (RFC 9112 6.1). */
-static int use_coding(struct bytes *in, struct http_request *r,
-		      struct framing *f, struct slice value)
+static int parse_use_coding(struct bytes *in, struct http_request *r,
+			    struct framing *f, struct slice value)
 {
 	struct slice coding;
 
@@ -345,8 +347,8 @@ static int use_coding(struct bytes *in, struct http_request *r,
 	return 1;
 }
 
-static int use_expect(struct bytes *in, struct http_request *r,
-		      struct framing *f, struct slice value)
+static int parse_use_expect(struct bytes *in, struct http_request *r,
+			    struct framing *f, struct slice value)
 {
 	struct slice expectation;
 
@@ -367,15 +369,15 @@ static const struct use {
 	int (*use)(struct bytes *in, struct http_request *r, struct framing *f,
 		   struct slice value);
 } uses[] = {
-	{{"host", 4}, use_host},
-	{{"connection", 10}, use_connection},
-	{{"content-length", 14}, use_length},
-	{{"transfer-encoding", 17}, use_coding},
-	{{"expect", 6}, use_expect},
+	{{"host", 4}, parse_use_host},
+	{{"connection", 10}, parse_use_connection},
+	{{"content-length", 14}, parse_use_length},
+	{{"transfer-encoding", 17}, parse_use_coding},
+	{{"expect", 6}, parse_use_expect},
 };
 
-static int use_field(struct bytes *in, struct http_request *r,
-		     struct framing *f, const struct http_field *field)
+static int parse_use_field(struct bytes *in, struct http_request *r,
+			   struct framing *f, const struct http_field *field)
 {
 	for (size_t i = 0; i < sizeof(uses) / sizeof(*uses); i++)
 		if (slice_same_word(field->name, uses[i].name))
@@ -383,12 +385,13 @@ static int use_field(struct bytes *in, struct http_request *r,
 	return 1;
 }
 
-static int check_framing(struct bytes *in, struct http_request *r, int major)
+static int parse_check_framing(struct bytes *in, struct http_request *r,
+			       int major)
 {
 	struct framing f = {0};
 
 	for (size_t i = 0; i < r->fields_len; i++) {
-		int done = use_field(in, r, &f, &r->fields[i]);
+		int done = parse_use_field(in, r, &f, &r->fields[i]);
 
 		if (done < 0)
 			return done;
@@ -417,35 +420,36 @@ static int check_framing(struct bytes *in, struct http_request *r, int major)
 }
 
 /* Whether what has been read, or waits without an end, is over its limit. */
-static int check_size(struct bytes *in, const char *start, size_t max,
-		      int status, const char *why)
+static int parse_check_size(struct bytes *in, const char *start, size_t max,
+			    int status, const char *why)
 {
 	return (size_t)(in->p - start) > max ? bytes_fail(in, status, why) : 0;
 }
 
-static int read_head(struct bytes *in, struct http_request *r)
+static int parse_read_head(struct bytes *in, struct http_request *r)
 {
 	int major = 1, done, over;
 
-	done = skip_empty_lines(in);
+	done = parse_skip_empty_lines(in);
 	if (done <= 0)
 		return done;
 	const char *line = in->p;
-	done = read_line(in, r, &major);
+	done = parse_read_line(in, r, &major);
 	/* The line's end is two bytes; one that has not come yet, none. */
-	over = check_size(in, line, HTTP_LINE_MAX + (done > 0 ? 2 : 0), 414,
-			  "the request line is over 8192 bytes");
+	over = parse_check_size(in, line, HTTP_LINE_MAX + (done > 0 ? 2 : 0),
+				414, "the request line is over 8192 bytes");
 	size_t ended = done > 0 ? 2 : 0;
 	r->line = (struct slice){line, (size_t)(in->p - line) - ended};
 	if (over < 0 || done <= 0)
 		return over < 0 ? over : done;
 	const char *section = in->p;
-	done = read_fields(in, r);
-	over = check_size(in, section, HTTP_SECTION_MAX + (done > 0 ? 2 : 0),
-			  431, "the header section is over 16384 bytes");
+	done = parse_read_fields(in, r);
+	over = parse_check_size(in, section,
+				HTTP_SECTION_MAX + (done > 0 ? 2 : 0), 431,
+				"the header section is over 16384 bytes");
 	if (over < 0 || done <= 0)
 		return over < 0 ? over : done;
-	return check_framing(in, r, major);
+	return parse_check_framing(in, r, major);
 }
 
 ssize_t http_parse(const char *buf, size_t len, struct http_request *r,
@@ -456,7 +460,7 @@ ssize_t http_parse(const char *buf, size_t len, struct http_request *r,
 	/* All but the fields, which fields_len bounds: clearing 3 KiB for
 	 * every request would cost more than parsing a short one. */
 	memset(r, 0, offsetof(struct http_request, fields));
-	int done = read_head(&in, r);
+	int done = parse_read_head(&in, r);
 	*why = in.why;
 	return done > 0 ? in.p - buf : done;
 }

@@ -43,17 +43,17 @@ enum {
 	HEAD_BOUND = 256,
 };
 
-static struct slice status_line(int status)
+static struct slice reply_status_line(int status)
 {
 	for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++)
 		if (statuses[i].status == status)
 			return statuses[i].line;
-	return status_line(500);
+	return reply_status_line(500);
 }
 
 struct slice http_reason(int status)
 {
-	struct slice line = status_line(status);
+	struct slice line = reply_status_line(status);
 
 	return (struct slice){line.p + BEFORE_REASON,
 			      line.n - BEFORE_REASON - AFTER_REASON};
@@ -68,7 +68,7 @@ size_t http_reply_bound(const struct http_reply *reply)
 size_t http_reply_write(char *out, const struct http_reply *reply,
 			const char *date)
 {
-	char *to = text_put(out, status_line(reply->status));
+	char *to = text_put(out, reply_status_line(reply->status));
 
 	to = text_put(to, (struct slice){date, DATE_HTTP_SIZE});
 	if (reply->type.n > 0) {

@@ -21,7 +21,7 @@ struct wish {
 };
 
 /* 0, 0.5, 1.000 in thousandths (RFC 9110 12.4.2), or -1. */
-static int read_quality(struct slice text)
+static int accept_read_quality(struct slice text)
 {
 	int quality = 0, unit = 1000;
 
@@ -39,7 +39,7 @@ static int read_quality(struct slice text)
 }
 
 /* How precisely `range` names `type`; 0 not at all. */
-static int match(struct slice range, struct slice type)
+static int accept_match(struct slice range, struct slice type)
 {
 	if (slice_equal(range, SLICE("*/*")))
 		return 1;
@@ -56,7 +56,8 @@ static int match(struct slice range, struct slice type)
 
 /* One element of the list: a range and its parameters, of which only q is
  * heeded. One with a bad q is passed over. */
-static void read_range(struct slice element, struct wish wishes[MEDIA_LEN])
+static void accept_read_range(struct slice element,
+			      struct wish wishes[MEDIA_LEN])
 {
 	struct slice range = slice_take(&element, ';');
 	int quality = 1000;
@@ -66,12 +67,12 @@ static void read_range(struct slice element, struct wish wishes[MEDIA_LEN])
 		struct slice name = slice_take(&value, '=');
 
 		if (slice_same_word(name, SLICE("q")))
-			quality = read_quality(value);
+			quality = accept_read_quality(value);
 	}
 	if (quality < 0)
 		return;
 	for (int i = 0; i < MEDIA_LEN; i++) {
-		int precision = match(range, bare_types[i]);
+		int precision = accept_match(range, bare_types[i]);
 
 		if (precision > wishes[i].precision)
 			wishes[i] = (struct wish){precision, quality};
@@ -89,7 +90,7 @@ enum media accept_media(const struct http_request *request, unsigned offered,
 		struct slice list = field->value, element;
 
 		while (http_list_next(&list, &element))
-			read_range(element, wishes);
+			accept_read_range(element, wishes);
 	}
 	enum media best = first;
 	for (int i = 0; i < MEDIA_LEN; i++)

@@ -5,7 +5,7 @@
  * bytes of a token that is compared only up to its first wrong one could be
  * found one by one, with a clock.
  */
-static bool is_token(struct slice sent, struct slice token)
+static bool admin_is_token(struct slice sent, struct slice token)
 {
 	volatile unsigned difference = sent.n != token.n;
 
@@ -15,7 +15,7 @@ static bool is_token(struct slice sent, struct slice token)
 }
 
 /* The token of the only Authorization field, or an empty slice. */
-static struct slice sent_token(const struct http_request *request)
+static struct slice admin_sent_token(const struct http_request *request)
 {
 	struct slice name = SLICE("authorization"), none = {NULL, 0};
 	size_t at = 0;
@@ -36,7 +36,7 @@ int admin_check(const struct http_request *request, const char *token,
 		*why = "ADMIN_TOKEN is not set here: nobody may change totals";
 		return 403;
 	}
-	if (is_token(sent_token(request), slice_of(token)))
+	if (admin_is_token(admin_sent_token(request), slice_of(token)))
 		return 0;
 	*why = "this takes Authorization: Bearer and the ADMIN_TOKEN";
 	return 401;

@@ -18,8 +18,8 @@ const struct settings *site_settings(void)
 	return settings;
 }
 
-static void choose_media(const struct http_request *request, struct job *job,
-			 const struct suffix *suffix)
+static void answer_choose_media(const struct http_request *request,
+				struct job *job, const struct suffix *suffix)
 {
 	const struct route *route = job->route;
 	unsigned offered = BIT(MEDIA_LEN) - 1; /* of a refusal */
@@ -40,8 +40,8 @@ static void choose_media(const struct http_request *request, struct job *job,
 }
 
 /* What the store is asked for: about an item, or a counter, if at all. */
-static void ask_store(const struct http_request *request, time_t now,
-		      struct job *job, struct slice rest)
+static void answer_ask_store(const struct http_request *request, time_t now,
+			     struct job *job, struct slice rest)
 {
 	const struct route *route = job->route;
 
@@ -72,12 +72,12 @@ void site_route(const struct http_request *request, time_t now, struct job *job,
 	routes_find(request, &target, room);
 	job->route = target.route;
 	job->status = checks_refuse(request, &target, &job->error);
-	choose_media(request, job, target.suffix);
+	answer_choose_media(request, job, target.suffix);
 	job->size = job->media == MEDIA_HTML ? 2048 : 512;
 	if (job->status == 405 || job->method == HTTP_OPTIONS)
 		job->allowed = routes_methods(target.path);
 	if (!job->status && job->route && job->method != HTTP_OPTIONS)
-		ask_store(request, now, job, target.rest);
+		answer_ask_store(request, now, job, target.rest);
 }
 
 void site_read_body(struct job *job, struct slice body, char *room)
@@ -104,11 +104,11 @@ void site_refuse(struct job *job, const struct http_request *request,
 	if (!request)
 		return;
 	job->method = request->method;
-	choose_media(request, job, NULL);
+	answer_choose_media(request, job, NULL);
 }
 
 /* "GET, HEAD, OPTIONS" */
-static char *put_methods(char *to, unsigned methods)
+static char *answer_put_methods(char *to, unsigned methods)
 {
 	const char *start = to;
 
@@ -122,10 +122,10 @@ static char *put_methods(char *to, unsigned methods)
 	return to;
 }
 
-static char *put_allow(char *to, const struct job *job)
+static char *answer_put_allow(char *to, const struct job *job)
 {
 	to = text_put(to, SLICE("Allow: "));
-	to = put_methods(to, job->allowed);
+	to = answer_put_methods(to, job->allowed);
 	return text_put(to, SLICE("\r\n"));
 }
 
@@ -133,10 +133,10 @@ static char *put_allow(char *to, const struct job *job)
 static void answer_options(const struct job *job, struct http_reply *reply,
 			   char *scratch)
 {
-	char *to = put_allow(scratch, job);
+	char *to = answer_put_allow(scratch, job);
 
 	to = text_put(to, SLICE("Access-Control-Allow-Methods: "));
-	to = put_methods(to, job->allowed);
+	to = answer_put_methods(to, job->allowed);
 	to = text_put(to, SLICE("\r\nAccess-Control-Allow-Headers: "
 				"Authorization, Content-Type\r\n"
 				"Access-Control-Max-Age: 86400\r\n"));
@@ -152,7 +152,7 @@ static void answer_refusal(const struct job *job, const struct moment *moment,
 
 	reply->status = job->status;
 	if (job->status == 405) {
-		char *end = put_allow(scratch, job);
+		char *end = answer_put_allow(scratch, job);
 
 		reply->own = slice_between(scratch, end);
 		scratch = end;
@@ -166,8 +166,8 @@ static void answer_refusal(const struct job *job, const struct moment *moment,
 }
 
 /* Gives what is left of the scratch. */
-static char *set_cookie(const struct job *job, time_t now,
-			struct http_reply *reply, char *scratch)
+static char *answer_set_cookie(const struct job *job, time_t now,
+			       struct http_reply *reply, char *scratch)
 {
 	char *end = repeat_put_cookie(scratch, job->counter, now,
 				      settings->repeat_window);
@@ -185,7 +185,7 @@ static void answer_page(const struct job *job, const struct moment *moment,
 		reply->cache = SLICE("Cache-Control: no-store\r\n");
 	if ((job->route->flags & COUNTS) && job->reason == REASON_COUNTED &&
 	    settings->repeat_window)
-		scratch = set_cookie(job, moment->now, reply, scratch);
+		scratch = answer_set_cookie(job, moment->now, reply, scratch);
 	job->route->page(job, moment, reply, scratch);
 }
 

@@ -14,14 +14,14 @@ struct slice error_reason(const struct job *job)
 	return reason;
 }
 
-static char *put_status(char *to, int status)
+static char *error_put_status(char *to, int status)
 {
 	to = text_put_number(to, status);
 	to = text_put(to, SLICE(" "));
 	return text_put(to, http_reason(status));
 }
 
-static char *put_escaped(char *to, struct slice text)
+static char *error_put_escaped(char *to, struct slice text)
 {
 	for (size_t i = 0; i < text.n; i++) {
 		switch (text.p[i]) {
@@ -38,15 +38,15 @@ static char *put_escaped(char *to, struct slice text)
 	return to;
 }
 
-static char *write_html(char *to, const struct job *job)
+static char *error_write_html(char *to, const struct job *job)
 {
 	to = text_put(to, SLICE("<!doctype html>\n<html lang=\"en\">\n"
 				"<meta charset=\"utf-8\">\n<title>"));
-	to = put_status(to, job->status);
+	to = error_put_status(to, job->status);
 	to = text_put(to, SLICE("</title>\n<h1>"));
-	to = put_status(to, job->status);
+	to = error_put_status(to, job->status);
 	to = text_put(to, SLICE("</h1>\n<p>"));
-	to = put_escaped(to, error_reason(job));
+	to = error_put_escaped(to, error_reason(job));
 	return text_put(to, SLICE("</p>\n</html>\n"));
 }
 
@@ -58,7 +58,7 @@ void error_page(const struct job *job, const struct moment *moment,
 	(void)moment;
 	switch (job->media) {
 	case MEDIA_HTML:
-		to = write_html(to, job);
+		to = error_write_html(to, job);
 		break;
 	case MEDIA_JSON:
 		to = text_put(to, SLICE("{\"error\":"));
@@ -66,7 +66,7 @@ void error_page(const struct job *job, const struct moment *moment,
 		to = text_put(to, SLICE("}"));
 		break;
 	default:
-		to = put_status(to, job->status);
+		to = error_put_status(to, job->status);
 		to = text_put(to, SLICE(": "));
 		to = text_put(to, error_reason(job));
 		to = text_put(to, SLICE("\n"));

@@ -6,7 +6,7 @@
 
 /* {"status":"ok","store":"file"}, with "durability" where that is a server's
  * affair; or with "error" and unavailable */
-static char *write_json(char *to, const struct job *job)
+static char *health_write_json(char *to, const struct job *job)
 {
 	bool ok = job->status == 0;
 
@@ -36,6 +36,6 @@ void health_page(const struct job *job, const struct moment *moment,
 		return;
 	}
 	end = job->media == MEDIA_TEXT ? text_put(scratch, SLICE("ok\n"))
-				       : write_json(scratch, job);
+				       : health_write_json(scratch, job);
 	reply->body = slice_between(scratch, end);
 }

@@ -12,27 +12,27 @@ static const char named[] = {
 #include "site/counter.html.inc"
 };
 
-static struct slice local_time(const struct moment *moment)
+static struct slice home_local_time(const struct moment *moment)
 {
 	return (struct slice){moment->local, DATE_LOCAL_SIZE};
 }
 
 /* {"visits":42,"today":3,"time":"2026-11-20T11:42:00+00:00"} */
-static char *write_home_json(char *to, const struct job *job,
-			     const struct moment *moment)
+static char *home_write_home_json(char *to, const struct job *job,
+				  const struct moment *moment)
 {
 	to = text_put(to, SLICE("{\"visits\":"));
 	to = text_put_number(to, job->total);
 	to = text_put(to, SLICE(",\"today\":"));
 	to = text_put_number(to, job->today);
 	to = text_put(to, SLICE(",\"time\":\""));
-	to = text_put(to, local_time(moment));
+	to = text_put(to, home_local_time(moment));
 	return text_put(to, SLICE("\"}"));
 }
 
 /* {"counter":"blog/post-1","value":42,"today":3}; no byte of a name needs an
  * escape, neither here nor in HTML. */
-static char *write_named_json(char *to, const struct job *job)
+static char *home_write_named_json(char *to, const struct job *job)
 {
 	to = text_put(to, SLICE("{\"counter\":\""));
 	to = text_put(to, job->counter);
@@ -43,15 +43,16 @@ static char *write_named_json(char *to, const struct job *job)
 	return text_put(to, SLICE("}"));
 }
 
-static char *write_json(char *to, const struct job *job,
-			const struct moment *moment)
+static char *home_write_json(char *to, const struct job *job,
+			     const struct moment *moment)
 {
-	return store_is_home(job->counter) ? write_home_json(to, job, moment)
-					   : write_named_json(to, job);
+	return store_is_home(job->counter)
+		       ? home_write_home_json(to, job, moment)
+		       : home_write_named_json(to, job);
 }
 
-static char *write_mark(char *to, struct slice mark, const struct job *job,
-			const struct moment *moment)
+static char *home_write_mark(char *to, struct slice mark, const struct job *job,
+			     const struct moment *moment)
 {
 	if (slice_equal(mark, SLICE("visits")))
 		return text_put_number(to, job->total);
@@ -59,12 +60,12 @@ static char *write_mark(char *to, struct slice mark, const struct job *job,
 		return text_put_number(to, job->today);
 	if (slice_equal(mark, SLICE("name")))
 		return text_put(to, job->counter);
-	return text_put(to, local_time(moment)); /* {{time}} */
+	return text_put(to, home_local_time(moment)); /* {{time}} */
 }
 
 /* The page with its {{marks}} replaced */
-static char *write_html(char *to, const struct job *job,
-			const struct moment *moment)
+static char *home_write_html(char *to, const struct job *job,
+			     const struct moment *moment)
 {
 	const char *p = store_is_home(job->counter) ? home : named, *mark;
 	const char *end = p + (store_is_home(job->counter) ? sizeof(home)
@@ -76,7 +77,7 @@ static char *write_html(char *to, const struct job *job,
 		p = memmem(mark, (size_t)(end - mark), "}}", 2);
 		if (!p) /* the page's author's fault; a test sees it */
 			return to;
-		to = write_mark(to, slice_between(mark, p), job, moment);
+		to = home_write_mark(to, slice_between(mark, p), job, moment);
 		p += 2;
 	}
 	return text_put(to, slice_between(p, end));
@@ -89,13 +90,13 @@ void home_page(const struct job *job, const struct moment *moment,
 
 	switch (job->media) {
 	case MEDIA_HTML:
-		end = write_html(end, job, moment);
+		end = home_write_html(end, job, moment);
 		break;
 	case MEDIA_JSON:
-		end = write_json(end, job, moment);
+		end = home_write_json(end, job, moment);
 		break;
 	default:
-		end = text_put(end, local_time(moment));
+		end = text_put(end, home_local_time(moment));
 		end = text_put(end, SLICE("\nvisits: "));
 		end = text_put_number(end, job->total);
 		end = text_put(end, SLICE("\n"));
@@ -109,9 +110,9 @@ void visits_page(const struct job *job, const struct moment *moment,
 	char *end = scratch;
 
 	if (job->media == MEDIA_HTML) {
-		end = write_html(end, job, moment);
+		end = home_write_html(end, job, moment);
 	} else if (job->media == MEDIA_JSON) {
-		end = write_json(end, job, moment);
+		end = home_write_json(end, job, moment);
 	} else {
 		end = text_put_number(end, job->total);
 		end = text_put(end, SLICE("\n"));

@@ -10,7 +10,7 @@ enum { NAME_LEN = sizeof(PREFIX) - 1 + HASH_DIGITS };
 
 /* visitd-cbf29ce484222325: a name may have bytes that a cookie's may not, so
  * it is that of the counter as FNV-1a. */
-static struct slice write_name(char name[NAME_LEN], struct slice counter)
+static struct slice repeat_write_name(char name[NAME_LEN], struct slice counter)
 {
 	static const char digits[] = "0123456789abcdef";
 	uint64_t h = 14695981039346656037u;
@@ -23,7 +23,7 @@ static struct slice write_name(char name[NAME_LEN], struct slice counter)
 	return (struct slice){name, NAME_LEN};
 }
 
-static bool is_within(struct slice value, time_t now, int window)
+static bool repeat_is_within(struct slice value, time_t now, int window)
 {
 	int64_t then;
 
@@ -31,14 +31,14 @@ static bool is_within(struct slice value, time_t now, int window)
 }
 
 /* One Cookie field: "a=1; b=2" (RFC 6265 4.2.1) */
-static bool has_visit(struct slice cookies, struct slice name, time_t now,
-		      int window)
+static bool repeat_has_visit(struct slice cookies, struct slice name,
+			     time_t now, int window)
 {
 	while (cookies.n > 0) {
 		struct slice value = slice_take(&cookies, ';');
 
 		if (slice_equal(slice_take(&value, '='), name) &&
-		    is_within(value, now, window))
+		    repeat_is_within(value, now, window))
 			return true;
 	}
 	return false;
@@ -48,12 +48,12 @@ bool repeat_is_known(const struct http_request *request, struct slice counter,
 		     time_t now, int window)
 {
 	char buffer[NAME_LEN];
-	struct slice name = write_name(buffer, counter);
+	struct slice name = repeat_write_name(buffer, counter);
 	const struct http_field *field;
 	size_t at = 0;
 
 	while ((field = http_field_next(request, SLICE("cookie"), &at)))
-		if (has_visit(field->value, name, now, window))
+		if (repeat_has_visit(field->value, name, now, window))
 			return true;
 	return false;
 }
@@ -63,7 +63,7 @@ char *repeat_put_cookie(char *to, struct slice counter, time_t now, int window)
 	char buffer[NAME_LEN];
 
 	to = text_put(to, SLICE("Set-Cookie: "));
-	to = text_put(to, write_name(buffer, counter));
+	to = text_put(to, repeat_write_name(buffer, counter));
 	to = text_put(to, SLICE("="));
 	to = text_put_number(to, now);
 	to = text_put(to, SLICE("; Max-Age="));

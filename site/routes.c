@@ -157,7 +157,7 @@ static const struct suffix suffixes[] = {
 
 /* An escaped slash is none: it becomes NUL, which is part of no path (the
  * parser refuses %00) and of no name. */
-static char decode_byte(const char *escape)
+static char routes_decode_byte(const char *escape)
 {
 	char c = (char)(ascii_hex_value(escape[1]) * 16 +
 			ascii_hex_value(escape[2]));
@@ -167,7 +167,7 @@ static char decode_byte(const char *escape)
 
 /* The path without escapes (the parser has seen that they are whole). What
  * does not fit is cut off: it is too long for a name and for the table, too. */
-static struct slice decode(struct slice path, char room[SITE_ROOM])
+static struct slice routes_decode(struct slice path, char room[SITE_ROOM])
 {
 	size_t n = 0;
 
@@ -178,29 +178,29 @@ static struct slice decode(struct slice path, char room[SITE_ROOM])
 			room[n++] = path.p[i];
 			continue;
 		}
-		room[n++] = decode_byte(path.p + i);
+		room[n++] = routes_decode_byte(path.p + i);
 		i += 2;
 	}
 	return (struct slice){room, n};
 }
 
-static bool ends_with(struct slice text, struct slice end)
+static bool routes_ends_with(struct slice text, struct slice end)
 {
 	return text.n >= end.n &&
 	       memcmp(text.p + text.n - end.n, end.p, end.n) == 0;
 }
 
-static const struct suffix *find_suffix(struct slice path)
+static const struct suffix *routes_find_suffix(struct slice path)
 {
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++)
-		if (ends_with(path, suffixes[i].text))
+		if (routes_ends_with(path, suffixes[i].text))
 			return &suffixes[i];
 	return NULL;
 }
 
 /* Whether the path is that of the route; *rest is what is behind it. */
-static bool fits(const struct route *route, struct slice path,
-		 struct slice *rest)
+static bool routes_fits(const struct route *route, struct slice path,
+			struct slice *rest)
 {
 	if (route->rest == REST_NONE)
 		return slice_equal(path, route->path);
@@ -212,14 +212,14 @@ static bool fits(const struct route *route, struct slice path,
 }
 
 /* The row of the path and the method; without one, the first of the path. */
-static void find_route(struct target *target, enum http_method method)
+static void routes_find_route(struct target *target, enum http_method method)
 {
 	target->route = NULL;
 	for (size_t i = 0; i < ROUTES_LEN; i++) {
 		bool takes = routes[i].methods & BIT(method);
 
 		if ((target->route && !takes) ||
-		    !fits(&routes[i], target->path, &target->rest))
+		    !routes_fits(&routes[i], target->path, &target->rest))
 			continue;
 		target->route = &routes[i];
 		if (takes)
@@ -234,7 +234,7 @@ unsigned routes_methods(struct slice path)
 	struct slice rest;
 
 	for (size_t i = 0; i < ROUTES_LEN; i++)
-		if (is_all || fits(&routes[i], path, &rest))
+		if (is_all || routes_fits(&routes[i], path, &rest))
 			methods |= routes[i].methods;
 	return methods;
 }
@@ -242,15 +242,15 @@ unsigned routes_methods(struct slice path)
 void routes_find(const struct http_request *request, struct target *target,
 		 char room[SITE_ROOM])
 {
-	*target = (struct target){.path = decode(request->path, room)};
-	find_route(target, request->method);
+	*target = (struct target){.path = routes_decode(request->path, room)};
+	routes_find_route(target, request->method);
 	if (target->route && !(target->route->flags & SUFFIX))
 		return;
-	target->suffix = find_suffix(target->path);
+	target->suffix = routes_find_suffix(target->path);
 	if (!target->suffix)
 		return;
 	target->path.n -= target->suffix->text.n;
-	find_route(target, request->method);
+	routes_find_route(target, request->method);
 	if (target->route &&
 	    (!(target->route->flags & SUFFIX) || !target->suffix->is_served))
 		target->route = NULL;

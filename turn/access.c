@@ -37,7 +37,7 @@ void access_note(struct access *access, const struct http_request *request,
 	access->agent = http_field_value(request, SLICE("user-agent"));
 }
 
-static char *put_peer(char *to, int fd)
+static char *access_put_peer(char *to, int fd)
 {
 	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
 	socklen_t len = sizeof(address);
@@ -60,14 +60,14 @@ static char *put_peer(char *to, int fd)
 	return text_put(to, slice_of(text));
 }
 
-static struct slice cut(struct slice text, size_t max)
+static struct slice access_cut(struct slice text, size_t max)
 {
 	return (struct slice){text.p, text.n < max ? text.n : max};
 }
 
 /* Quoted; \xhh for what could end the quotes, the line or a terminal's peace.
  */
-static char *put_quoted(char *to, struct slice text)
+static char *access_put_quoted(char *to, struct slice text)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -91,25 +91,25 @@ static char *put_quoted(char *to, struct slice text)
 }
 
 /* The combined format of Apache and nginx. */
-static char *put_combined(char *to, const struct access *access, time_t now,
-			  int fd, int status, size_t bytes)
+static char *access_put_combined(char *to, const struct access *access,
+				 time_t now, int fd, int status, size_t bytes)
 {
-	to = put_peer(to, fd);
+	to = access_put_peer(to, fd);
 	to = text_put(to, SLICE(" - - ["));
 	date_write_log(to, now);
 	to = text_put(to + DATE_LOG_SIZE, SLICE("] "));
-	to = put_quoted(to, cut(access->line, COMBINED_LINE));
+	to = access_put_quoted(to, access_cut(access->line, COMBINED_LINE));
 	*to++ = ' ';
 	to += number_write(to, status);
 	*to++ = ' ';
 	to += number_write(to, (int64_t)bytes);
 	*to++ = ' ';
-	to = put_quoted(to, cut(access->referer, COMBINED_FIELD));
+	to = access_put_quoted(to, access_cut(access->referer, COMBINED_FIELD));
 	*to++ = ' ';
-	return put_quoted(to, cut(access->agent, COMBINED_FIELD));
+	return access_put_quoted(to, access_cut(access->agent, COMBINED_FIELD));
 }
 
-static char *put_member(char *to, struct slice name, struct slice value)
+static char *access_put_member(char *to, struct slice name, struct slice value)
 {
 	to = text_put(to, name);
 	if (!value.p)
@@ -117,8 +117,8 @@ static char *put_member(char *to, struct slice name, struct slice value)
 	return to + json_write_string(to, value);
 }
 
-static char *put_json(char *to, const struct access *access, time_t now, int fd,
-		      int status, size_t bytes)
+static char *access_put_json(char *to, const struct access *access, time_t now,
+			     int fd, int status, size_t bytes)
 {
 	char local[DATE_LOCAL_SIZE];
 
@@ -126,17 +126,17 @@ static char *put_json(char *to, const struct access *access, time_t now, int fd,
 	to = text_put(to, SLICE("{\"time\":\""));
 	to = text_put(to, (struct slice){local, sizeof(local)});
 	to = text_put(to, SLICE("\",\"client\":\""));
-	to = put_peer(to, fd);
-	to = put_member(to, SLICE("\",\"request\":"),
-			cut(access->line, JSON_LINE));
+	to = access_put_peer(to, fd);
+	to = access_put_member(to, SLICE("\",\"request\":"),
+			       access_cut(access->line, JSON_LINE));
 	to = text_put(to, SLICE(",\"status\":"));
 	to += number_write(to, status);
 	to = text_put(to, SLICE(",\"bytes\":"));
 	to += number_write(to, (int64_t)bytes);
-	to = put_member(to, SLICE(",\"referer\":"),
-			cut(access->referer, JSON_FIELD));
-	to = put_member(to, SLICE(",\"user_agent\":"),
-			cut(access->agent, JSON_FIELD));
+	to = access_put_member(to, SLICE(",\"referer\":"),
+			       access_cut(access->referer, JSON_FIELD));
+	to = access_put_member(to, SLICE(",\"user_agent\":"),
+			       access_cut(access->agent, JSON_FIELD));
 	return text_put(to, SLICE("}"));
 }
 
@@ -144,8 +144,9 @@ void access_log(const struct access *access, bool json, time_t now, int fd,
 		int status, size_t bytes)
 {
 	char line[PIPE_BUF];
-	char *end = json ? put_json(line, access, now, fd, status, bytes)
-			 : put_combined(line, access, now, fd, status, bytes);
+	char *end = json ? access_put_json(line, access, now, fd, status, bytes)
+			 : access_put_combined(line, access, now, fd, status,
+					       bytes);
 	size_t len;
 
 	*end++ = '\n';

@@ -26,7 +26,7 @@ static int malloc_trim(size_t pad)
 
 enum { TRIM_MIN = 4 << 20 /* bytes of buffers, so that it is worth it */ };
 
-static void give_memory_back(struct conn_pool *pool)
+static void conn_give_memory_back(struct conn_pool *pool)
 {
 	if (pool->buffered > pool->peak)
 		pool->peak = pool->buffered;
@@ -44,7 +44,7 @@ static const int limits[CONN_STATES] = {
 	[CONN_SEND] = 60000, [CONN_LINGER] = 2000,
 };
 
-static void list_add(struct conn_list *list, struct conn *c)
+static void conn_list_add(struct conn_list *list, struct conn *c)
 {
 	c->next = NULL;
 	c->prev = list->last;
@@ -56,7 +56,7 @@ static void list_add(struct conn_list *list, struct conn *c)
 	list->len++;
 }
 
-static void list_remove(struct conn_list *list, struct conn *c)
+static void conn_list_remove(struct conn_list *list, struct conn *c)
 {
 	if (c->prev)
 		c->prev->next = c->next;
@@ -79,12 +79,12 @@ int conn_pool_open(struct conn_pool *pool, size_t size, int epoll)
 	return pool->all ? 0 : -1;
 }
 
-static struct conn *take_record(struct conn_pool *pool)
+static struct conn *conn_take_record(struct conn_pool *pool)
 {
 	struct conn *c = pool->lists[CONN_FREE].first;
 
 	if (c)
-		list_remove(&pool->lists[CONN_FREE], c);
+		conn_list_remove(&pool->lists[CONN_FREE], c);
 	else if (pool->used < pool->size)
 		c = &pool->all[pool->used++];
 	return c;
@@ -97,18 +97,18 @@ bool conn_is_full(const struct conn_pool *pool)
 
 struct conn *conn_open(struct conn_pool *pool, int fd)
 {
-	struct conn *c = take_record(pool);
+	struct conn *c = conn_take_record(pool);
 
 	if (!c)
 		return NULL;
 	*c = (struct conn){.fd = fd, .state = CONN_IDLE};
 	c->deadline = pool->now + limits[CONN_IDLE];
-	list_add(&pool->lists[CONN_IDLE], c);
+	conn_list_add(&pool->lists[CONN_IDLE], c);
 	pool->open++;
 	return c;
 }
 
-static void free_input(struct conn_pool *pool, struct conn *c)
+static void conn_free_input(struct conn_pool *pool, struct conn *c)
 {
 	if (!c->input)
 		return;
@@ -118,29 +118,29 @@ static void free_input(struct conn_pool *pool, struct conn *c)
 }
 
 /* The output of a connection has grown or shrunk to `size` bytes. */
-static void reckon_output(struct conn_pool *pool, size_t old, size_t size)
+static void conn_reckon_output(struct conn_pool *pool, size_t old, size_t size)
 {
 	pool->buffered += size - old;
 	pool->unsent += size - old;
 }
 
-static void free_output(struct conn_pool *pool, struct conn *c)
+static void conn_free_output(struct conn_pool *pool, struct conn *c)
 {
 	if (!c->output)
 		return;
-	reckon_output(pool, sizeof(*c->output) + c->output->cap, 0);
+	conn_reckon_output(pool, sizeof(*c->output) + c->output->cap, 0);
 	free(c->output);
 	c->output = NULL;
 }
 
 void conn_close(struct conn_pool *pool, struct conn *c)
 {
-	free_input(pool, c);
-	free_output(pool, c);
+	conn_free_input(pool, c);
+	conn_free_output(pool, c);
 	close(c->fd); /* takes it out of epoll, too */
-	list_remove(&pool->lists[c->state], c);
+	conn_list_remove(&pool->lists[c->state], c);
 	c->state = CONN_FREE;
-	list_add(&pool->dead, c);
+	conn_list_add(&pool->dead, c);
 	pool->open--;
 	pool->has_closed = true;
 }
@@ -150,18 +150,18 @@ void conn_end_turn(struct conn_pool *pool)
 	struct conn *c;
 
 	while ((c = pool->dead.first)) {
-		list_remove(&pool->dead, c);
-		list_add(&pool->lists[CONN_FREE], c);
+		conn_list_remove(&pool->dead, c);
+		conn_list_add(&pool->lists[CONN_FREE], c);
 	}
-	give_memory_back(pool);
+	conn_give_memory_back(pool);
 }
 
 void conn_move(struct conn_pool *pool, struct conn *c, enum conn_state state)
 {
-	list_remove(&pool->lists[c->state], c);
+	conn_list_remove(&pool->lists[c->state], c);
 	c->state = (uint8_t)state;
 	c->deadline = pool->now + limits[state];
-	list_add(&pool->lists[state], c);
+	conn_list_add(&pool->lists[state], c);
 }
 
 int64_t conn_next_deadline(const struct conn_pool *pool)
@@ -237,7 +237,7 @@ struct conn *conn_surplus(const struct conn_pool *pool)
 }
 
 /* Room for `cap` bytes of input. */
-static int grow_input(struct conn_pool *pool, struct conn *c, size_t cap)
+static int conn_grow_input(struct conn_pool *pool, struct conn *c, size_t cap)
 {
 	size_t old = c->input ? sizeof(*c->input) + c->input->cap : 0;
 	struct input *input = realloc(c->input, sizeof(*input) + cap);
@@ -256,10 +256,10 @@ int conn_keep(struct conn_pool *pool, struct conn *c, const char *bytes,
 	      size_t len, const struct progress *progress)
 {
 	if (len == 0) {
-		free_input(pool, c);
+		conn_free_input(pool, c);
 		return 0;
 	}
-	if (!c->input && grow_input(pool, c, len) < 0)
+	if (!c->input && conn_grow_input(pool, c, len) < 0)
 		return -1;
 	/* The bytes may be the end of the kept ones: then there is room. */
 	if (c->input->bytes != bytes)
@@ -277,7 +277,7 @@ int conn_append(struct conn_pool *pool, struct conn *c, const char *bytes,
 	if (need > c->input->cap) {
 		size_t cap = c->input->cap * 2;
 
-		if (grow_input(pool, c, cap > need ? cap : need) < 0)
+		if (conn_grow_input(pool, c, cap > need ? cap : need) < 0)
 			return -1;
 	}
 	memcpy(c->input->bytes + c->input->len, bytes, len);
@@ -286,7 +286,7 @@ int conn_append(struct conn_pool *pool, struct conn *c, const char *bytes,
 }
 
 /* How many bytes the socket took, or -1. */
-static ssize_t send_some(int fd, const char *bytes, size_t len)
+static ssize_t conn_send_some(int fd, const char *bytes, size_t len)
 {
 	ssize_t n;
 
@@ -299,8 +299,8 @@ static ssize_t send_some(int fd, const char *bytes, size_t len)
 	return n;
 }
 
-static int keep_output(struct conn_pool *pool, struct conn *c,
-		       const char *bytes, size_t len)
+static int conn_keep_output(struct conn_pool *pool, struct conn *c,
+			    const char *bytes, size_t len)
 {
 	size_t have = c->output ? c->output->len : 0;
 	size_t old = c->output ? sizeof(*c->output) + c->output->cap : 0;
@@ -314,7 +314,7 @@ static int keep_output(struct conn_pool *pool, struct conn *c,
 	memcpy(output->bytes + have, bytes, len);
 	output->len = output->cap = have + len;
 	c->output = output;
-	reckon_output(pool, old, sizeof(*output) + output->cap);
+	conn_reckon_output(pool, old, sizeof(*output) + output->cap);
 	return 0;
 }
 
@@ -324,26 +324,26 @@ int conn_send(struct conn_pool *pool, struct conn *c, const char *bytes,
 	ssize_t n = 0;
 
 	if (!c->output) {
-		n = send_some(c->fd, bytes, len);
+		n = conn_send_some(c->fd, bytes, len);
 		if (n < 0)
 			return -1;
 	}
 	if ((size_t)n == len)
 		return 0;
-	return keep_output(pool, c, bytes + n, len - (size_t)n);
+	return conn_keep_output(pool, c, bytes + n, len - (size_t)n);
 }
 
 int conn_flush(struct conn_pool *pool, struct conn *c)
 {
 	struct output *output = c->output;
-	ssize_t n = send_some(c->fd, output->bytes + output->at,
-			      output->len - output->at);
+	ssize_t n = conn_send_some(c->fd, output->bytes + output->at,
+				   output->len - output->at);
 
 	if (n < 0)
 		return -1;
 	output->at += (size_t)n;
 	if (output->at == output->len)
-		free_output(pool, c);
+		conn_free_output(pool, c);
 	return 0;
 }
 
@@ -353,7 +353,7 @@ static void conn_finish(struct conn_pool *pool, struct conn *c)
 		conn_close(pool, c);
 		return;
 	}
-	free_input(pool, c);
+	conn_free_input(pool, c);
 	conn_move(pool, c, CONN_LINGER);
 	conn_register(pool, c);
 }

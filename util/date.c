@@ -17,7 +17,7 @@ static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 
 /* Days to civil date: Howard Hinnant, "chrono-Compatible Low-Level Date
  * Algorithms", civil_from_days. Eras of 400 years that begin on 1 March. */
-static struct tm utc(time_t when)
+static struct tm date_utc(time_t when)
 {
 	int64_t day = when / 86400;
 	int second = (int)(when % 86400);
@@ -45,7 +45,7 @@ static struct tm utc(time_t when)
 	};
 }
 
-static void write_clock(char *out, const struct tm *t)
+static void date_write_clock(char *out, const struct tm *t)
 {
 	memcpy(out, "00:00:00", 8);
 	number_write_2(out, t->tm_hour);
@@ -53,7 +53,7 @@ static void write_clock(char *out, const struct tm *t)
 	number_write_2(out + 6, t->tm_sec);
 }
 
-static void write_year(char *out, const struct tm *t)
+static void date_write_year(char *out, const struct tm *t)
 {
 	int year = t->tm_year + 1900;
 
@@ -62,9 +62,9 @@ static void write_year(char *out, const struct tm *t)
 }
 
 /* 1994-11-06 */
-static void write_day(char *out, const struct tm *t)
+static void date_write_tm_day(char *out, const struct tm *t)
 {
-	write_year(out, t);
+	date_write_year(out, t);
 	out[4] = '-';
 	number_write_2(out + 5, t->tm_mon + 1);
 	out[7] = '-';
@@ -72,7 +72,7 @@ static void write_day(char *out, const struct tm *t)
 }
 
 /* +hhmm */
-static void write_offset(char *out, const struct tm *t)
+static void date_write_offset(char *out, const struct tm *t)
 {
 	long minutes = t->tm_gmtoff / 60;
 
@@ -84,23 +84,23 @@ static void write_offset(char *out, const struct tm *t)
 
 void date_write_http(char *out, time_t when)
 {
-	struct tm t = utc(when);
+	struct tm t = date_utc(when);
 
 	memcpy(out, "Sun, 06 Nov 1994 08:49:37 GMT", DATE_HTTP_SIZE);
 	memcpy(out, days[t.tm_wday], 3);
 	number_write_2(out + 5, t.tm_mday);
 	memcpy(out + 8, months[t.tm_mon], 3);
-	write_year(out + 12, &t);
-	write_clock(out + 17, &t);
+	date_write_year(out + 12, &t);
+	date_write_clock(out + 17, &t);
 }
 
 void date_write_utc(char *out, time_t when)
 {
-	struct tm t = utc(when);
+	struct tm t = date_utc(when);
 
-	write_day(out, &t);
+	date_write_tm_day(out, &t);
 	out[10] = 'T';
-	write_clock(out + 11, &t);
+	date_write_clock(out + 11, &t);
 	out[19] = 'Z';
 }
 
@@ -110,10 +110,10 @@ void date_write_local(char *out, time_t when)
 	struct tm t;
 
 	localtime_r(&when, &t);
-	write_day(out, &t);
+	date_write_tm_day(out, &t);
 	out[10] = 'T';
-	write_clock(out + 11, &t);
-	write_offset(offset, &t);
+	date_write_clock(out + 11, &t);
+	date_write_offset(offset, &t);
 	memcpy(out + 19, offset, 3);
 	out[22] = ':';
 	memcpy(out + 23, offset + 3, 2);
@@ -127,9 +127,9 @@ void date_write_log(char *out, time_t when)
 	memcpy(out, "06/Nov/1994:08:49:37 +0000", DATE_LOG_SIZE);
 	number_write_2(out, t.tm_mday);
 	memcpy(out + 3, months[t.tm_mon], 3);
-	write_year(out + 7, &t);
-	write_clock(out + 12, &t);
-	write_offset(out + 21, &t);
+	date_write_year(out + 7, &t);
+	date_write_clock(out + 12, &t);
+	date_write_offset(out + 21, &t);
 }
 
 void date_write_day(char *out, time_t when)
@@ -137,7 +137,7 @@ void date_write_day(char *out, time_t when)
 	struct tm t;
 
 	localtime_r(&when, &t);
-	write_day(out, &t);
+	date_write_tm_day(out, &t);
 }
 
 time_t date_day_end(time_t when)
@@ -164,20 +164,20 @@ void date_know_day(struct date_day *day, time_t now)
 	day->until = date_day_end(now);
 }
 
-static bool is_leap(int year)
+static bool date_is_leap(int year)
 {
 	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 }
 
-static int month_length(int year, int month)
+static int date_month_length(int year, int month)
 {
 	if (month == 2)
-		return is_leap(year) ? 29 : 28;
+		return date_is_leap(year) ? 29 : 28;
 	return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
 }
 
 /* Hinnant's days_from_civil: years begin on 1 March. */
-static int64_t day_number(int year, int month, int day)
+static int64_t date_day_number(int year, int month, int day)
 {
 	int64_t y = month <= 2 ? year - 1 : year;
 	int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -187,7 +187,7 @@ static int64_t day_number(int year, int month, int day)
 	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
-static int digits(const char *p, int n)
+static int date_digits(const char *p, int n)
 {
 	int value = 0;
 
@@ -206,19 +206,19 @@ bool date_read_day(const char *text, int64_t *number)
 		if (form[i] == '0' ? !digit : text[i] != '-')
 			return false;
 	}
-	int year = digits(text, 4);
-	int month = digits(text + 5, 2), day = digits(text + 8, 2);
+	int year = date_digits(text, 4);
+	int month = date_digits(text + 5, 2), day = date_digits(text + 8, 2);
 	if (month < 1 || month > 12 || day < 1 ||
-	    day > month_length(year, month))
+	    day > date_month_length(year, month))
 		return false;
-	*number = day_number(year, month, day);
+	*number = date_day_number(year, month, day);
 	return true;
 }
 
 /* std offset [dst [offset] [,rule]] of POSIX.1-2008, 8.3, loosely: a name of
  * three letters or more or <quoted>, then an offset that starts with a digit.
  */
-static bool is_posix_rule(const char *tz)
+static bool date_is_posix_rule(const char *tz)
 {
 	const char *p = tz;
 
@@ -238,7 +238,7 @@ static bool is_posix_rule(const char *tz)
 	return isdigit((unsigned char)*p);
 }
 
-static bool is_zone_file(const char *path)
+static bool date_is_zone_file(const char *path)
 {
 	char magic[4];
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -262,11 +262,12 @@ bool date_zone_known(const char *tz)
 	if (!*tz || strcmp(tz, "UTC") == 0 || strcmp(tz, "GMT") == 0)
 		return true;
 	if (*tz == '/')
-		return is_zone_file(tz);
+		return date_is_zone_file(tz);
 	if (!folder || !*folder)
 		folder = "/usr/share/zoneinfo";
 	int n = snprintf(path, sizeof(path), "%s/%s", folder, tz);
-	if (n < (int)sizeof(path) && !strstr(tz, "..") && is_zone_file(path))
+	if (n < (int)sizeof(path) && !strstr(tz, "..") &&
+	    date_is_zone_file(path))
 		return true;
-	return is_posix_rule(tz);
+	return date_is_posix_rule(tz);
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 /* The length of the valid UTF-8 sequence at `p` (RFC 3629), or 0. */
-static size_t utf8_length(const unsigned char *p, size_t n)
+static size_t json_utf8_length(const unsigned char *p, size_t n)
 {
 	static const struct {
 		unsigned char first, last; /* of the leading byte */
@@ -35,7 +35,7 @@ static size_t utf8_length(const unsigned char *p, size_t n)
 }
 
 /* A two-character escape for `c`, or 0. */
-static char short_escape(unsigned char c)
+static char json_short_escape(unsigned char c)
 {
 	switch (c) {
 	case '"':
@@ -61,8 +61,8 @@ size_t json_write_string(char *out, struct slice text)
 
 	*to++ = '"';
 	while (p < end) {
-		size_t n = utf8_length(p, (size_t)(end - p));
-		char escape = short_escape(*p);
+		size_t n = json_utf8_length(p, (size_t)(end - p));
+		char escape = json_short_escape(*p);
 
 		if (n == 0) {
 			memcpy(to, "\xef\xbf\xbd", 3);
@@ -90,7 +90,7 @@ size_t json_write_string(char *out, struct slice text)
 
 /*
  * Reading: one function a rule of the grammar. Each gives false at the first
- * fault, which `why` names, with `p` where it is.
+ * json_fault, which `why` names, with `p` where it is.
  */
 struct reader {
 	const char *start, *p, *end;
@@ -105,77 +105,77 @@ struct value {
 	struct slice text;
 };
 
-static bool fault(struct reader *in, const char *why)
+static bool json_fault(struct reader *in, const char *why)
 {
 	in->why = why;
 	return false;
 }
 
-static void skip_space(struct reader *in)
+static void json_skip_space(struct reader *in)
 {
 	while (in->p < in->end && (*in->p == ' ' || *in->p == '\t' ||
 				   *in->p == '\n' || *in->p == '\r'))
 		in->p++;
 }
 
-static bool at(const struct reader *in, char c)
+static bool json_at(const struct reader *in, char c)
 {
 	return in->p < in->end && *in->p == c;
 }
 
 /* Takes `c`, if it is next. */
-static bool take(struct reader *in, char c)
+static bool json_take(struct reader *in, char c)
 {
-	if (!at(in, c))
+	if (!json_at(in, c))
 		return false;
 	in->p++;
 	return true;
 }
 
-static bool is_digit(const struct reader *in)
+static bool json_is_digit(const struct reader *in)
 {
 	return in->p < in->end && *in->p >= '0' && *in->p <= '9';
 }
 
-static bool read_digits(struct reader *in)
+static bool json_read_digits(struct reader *in)
 {
-	if (!is_digit(in))
-		return fault(in, "a digit is missing in a number");
-	while (is_digit(in))
+	if (!json_is_digit(in))
+		return json_fault(in, "a digit is missing in a number");
+	while (json_is_digit(in))
 		in->p++;
 	return true;
 }
 
 /* [ minus ] int [ frac ] [ exp ] */
-static bool read_number(struct reader *in)
+static bool json_read_number(struct reader *in)
 {
-	take(in, '-');
-	if (take(in, '0')) {
-		if (is_digit(in))
-			return fault(in, "a number begins with 0");
-	} else if (!read_digits(in)) {
+	json_take(in, '-');
+	if (json_take(in, '0')) {
+		if (json_is_digit(in))
+			return json_fault(in, "a number begins with 0");
+	} else if (!json_read_digits(in)) {
 		return false;
 	}
-	if (take(in, '.') && !read_digits(in))
+	if (json_take(in, '.') && !json_read_digits(in))
 		return false;
-	if (!take(in, 'e') && !take(in, 'E'))
+	if (!json_take(in, 'e') && !json_take(in, 'E'))
 		return true;
-	if (!take(in, '+'))
-		take(in, '-');
-	return read_digits(in);
+	if (!json_take(in, '+'))
+		json_take(in, '-');
+	return json_read_digits(in);
 }
 
-static bool read_word(struct reader *in, struct slice word)
+static bool json_read_word(struct reader *in, struct slice word)
 {
 	if ((size_t)(in->end - in->p) < word.n ||
 	    memcmp(in->p, word.p, word.n) != 0)
-		return fault(in, "no JSON value");
+		return json_fault(in, "no JSON value");
 	in->p += word.n;
 	return true;
 }
 
 /* The four digits of \uXXXX. */
-static bool read_hex(struct reader *in, uint32_t *code)
+static bool json_read_hex(struct reader *in, uint32_t *code)
 {
 	*code = 0;
 	for (int i = 0; i < 4; i++, in->p++) {
@@ -186,12 +186,12 @@ static bool read_hex(struct reader *in, uint32_t *code)
 		else if (c >= 'a' && c <= 'f')
 			*code = *code * 16 + (uint32_t)(c - 'a' + 10);
 		else
-			return fault(in, "\\u without four hex digits");
+			return json_fault(in, "\\u without four hex digits");
 	}
 	return true;
 }
 
-static char *put_utf8(char *to, uint32_t code)
+static char *json_put_utf8(char *to, uint32_t code)
 {
 	if (code < 0x80) {
 		*to++ = (char)code;
@@ -213,62 +213,62 @@ static char *put_utf8(char *to, uint32_t code)
 }
 
 /* After "\u"; two of them for what is beyond U+FFFF. */
-static bool read_code(struct reader *in)
+static bool json_read_code(struct reader *in)
 {
 	uint32_t code, low;
 
-	if (!read_hex(in, &code))
+	if (!json_read_hex(in, &code))
 		return false;
 	if (code >= 0xdc00 && code <= 0xdfff)
-		return fault(in, "a lone surrogate");
+		return json_fault(in, "a lone surrogate");
 	if (code >= 0xd800 && code <= 0xdbff) {
-		if (!take(in, '\\') || !take(in, 'u'))
-			return fault(in, "a lone surrogate");
-		if (!read_hex(in, &low))
+		if (!json_take(in, '\\') || !json_take(in, 'u'))
+			return json_fault(in, "a lone surrogate");
+		if (!json_read_hex(in, &low))
 			return false;
 		if (low < 0xdc00 || low > 0xdfff)
-			return fault(in, "a lone surrogate");
+			return json_fault(in, "a lone surrogate");
 		code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
 	}
-	in->to = put_utf8(in->to, code);
+	in->to = json_put_utf8(in->to, code);
 	return true;
 }
 
 /* After the backslash. */
-static bool read_escape(struct reader *in)
+static bool json_read_escape(struct reader *in)
 {
 	static const char names[] = "\"\\/bfnrt", bytes[] = "\"\\/\b\f\n\r\t";
 	const char *name;
 
-	if (take(in, 'u'))
-		return read_code(in);
+	if (json_take(in, 'u'))
+		return json_read_code(in);
 	name = in->p < in->end && *in->p ? strchr(names, *in->p) : NULL;
 	if (!name)
-		return fault(in, "an escape that JSON does not know");
+		return json_fault(in, "an escape that JSON does not know");
 	*in->to++ = bytes[name - names];
 	in->p++;
 	return true;
 }
 
 /* After the opening quote; decoded at in->to, which moves behind it. */
-static bool read_string(struct reader *in, struct slice *text)
+static bool json_read_string(struct reader *in, struct slice *text)
 {
 	const char *start = in->to;
 
-	while (!take(in, '"')) {
+	while (!json_take(in, '"')) {
 		if (in->p == in->end)
-			return fault(in, "a string without an end");
-		if (take(in, '\\')) {
-			if (!read_escape(in))
+			return json_fault(in, "a string without an end");
+		if (json_take(in, '\\')) {
+			if (!json_read_escape(in))
 				return false;
 			continue;
 		}
 		if ((unsigned char)*in->p < ' ')
-			return fault(in, "a control byte in a string");
-		size_t n = utf8_length((const unsigned char *)in->p,
-				       (size_t)(in->end - in->p));
+			return json_fault(in, "a control byte in a string");
+		size_t n = json_utf8_length((const unsigned char *)in->p,
+					    (size_t)(in->end - in->p));
 		if (n == 0)
-			return fault(in, "a byte that is no UTF-8");
+			return json_fault(in, "a byte that is no UTF-8");
 		memcpy(in->to, in->p, n);
 		in->to += n;
 		in->p += n;
@@ -277,21 +277,21 @@ static bool read_string(struct reader *in, struct slice *text)
 	return true;
 }
 
-static bool read_value(struct reader *in, struct value *value);
+static bool json_read_value(struct reader *in, struct value *value);
 
 /* "name" : value, with the space around them. */
-static bool read_member(struct reader *in, struct slice *name,
-			struct value *value)
+static bool json_read_member(struct reader *in, struct slice *name,
+			     struct value *value)
 {
-	skip_space(in);
-	if (!take(in, '"'))
-		return fault(in, "the name of a member is missing");
-	if (!read_string(in, name))
+	json_skip_space(in);
+	if (!json_take(in, '"'))
+		return json_fault(in, "the name of a member is missing");
+	if (!json_read_string(in, name))
 		return false;
-	skip_space(in);
-	if (!take(in, ':'))
-		return fault(in, "a colon is missing");
-	return read_value(in, value);
+	json_skip_space(in);
+	if (!json_take(in, ':'))
+		return json_fault(in, "a colon is missing");
+	return json_read_value(in, value);
 }
 
 /* What a caller looks for, and the names that the object has had. */
@@ -302,7 +302,7 @@ struct wanted {
 	size_t names_len;
 };
 
-static uint64_t hash(struct slice name)
+static uint64_t json_hash(struct slice name)
 {
 	uint64_t h = 14695981039346656037u; /* FNV-1a */
 
@@ -311,10 +311,10 @@ static uint64_t hash(struct slice name)
 	return h;
 }
 
-static void keep(struct wanted *wanted, struct slice name,
-		 const struct value *value)
+static void json_keep(struct wanted *wanted, struct slice name,
+		      const struct value *value)
 {
-	wanted->names[wanted->names_len++] = hash(name);
+	wanted->names[wanted->names_len++] = json_hash(name);
 	for (size_t i = 0; i < wanted->len; i++) {
 		struct json_member *member = &wanted->members[i];
 
@@ -326,92 +326,92 @@ static void keep(struct wanted *wanted, struct slice name,
 }
 
 /* After "{"; `wanted` NULL: only looked through. */
-static bool read_members(struct reader *in, struct wanted *wanted)
+static bool json_read_members(struct reader *in, struct wanted *wanted)
 {
 	do {
 		char *to = in->to;
 		struct slice name;
 		struct value value;
 
-		if (!read_member(in, &name, &value))
+		if (!json_read_member(in, &name, &value))
 			return false;
 		if (wanted)
-			keep(wanted, name, &value);
+			json_keep(wanted, name, &value);
 		else
 			in->to = to; /* nobody wants these strings */
-	} while (take(in, ','));
+	} while (json_take(in, ','));
 	return true;
 }
 
 /* After "[". */
-static bool read_elements(struct reader *in)
+static bool json_read_elements(struct reader *in)
 {
 	do {
 		char *to = in->to;
 		struct value value;
 
-		if (!read_value(in, &value))
+		if (!json_read_value(in, &value))
 			return false;
 		in->to = to;
-	} while (take(in, ','));
+	} while (json_take(in, ','));
 	return true;
 }
 
 /* After "{" or "[", up to its end. */
-static bool read_nested(struct reader *in, char end, struct wanted *wanted)
+static bool json_read_nested(struct reader *in, char end, struct wanted *wanted)
 {
 	if (++in->depth > JSON_DEPTH_MAX)
-		return fault(in, "nested too deep");
-	skip_space(in);
-	if (!at(in, end)) {
-		if (!(end == '}' ? read_members(in, wanted)
-				 : read_elements(in)))
+		return json_fault(in, "nested too deep");
+	json_skip_space(in);
+	if (!json_at(in, end)) {
+		if (!(end == '}' ? json_read_members(in, wanted)
+				 : json_read_elements(in)))
 			return false;
 	}
-	if (!take(in, end))
-		return fault(in, "a comma or the end is missing");
+	if (!json_take(in, end))
+		return json_fault(in, "a comma or the end is missing");
 	in->depth--;
 	return true;
 }
 
 /* A value and the space around it. */
-static bool read_value(struct reader *in, struct value *value)
+static bool json_read_value(struct reader *in, struct value *value)
 {
 	const char *start;
 	bool good = false;
 
-	skip_space(in);
+	json_skip_space(in);
 	start = in->p;
-	if (take(in, '"')) {
+	if (json_take(in, '"')) {
 		value->kind = JSON_STRING;
-		good = read_string(in, &value->text);
-		skip_space(in);
+		good = json_read_string(in, &value->text);
+		json_skip_space(in);
 		return good;
 	}
-	if (take(in, '{')) {
+	if (json_take(in, '{')) {
 		value->kind = JSON_OBJECT;
-		good = read_nested(in, '}', NULL);
-	} else if (take(in, '[')) {
+		good = json_read_nested(in, '}', NULL);
+	} else if (json_take(in, '[')) {
 		value->kind = JSON_ARRAY;
-		good = read_nested(in, ']', NULL);
-	} else if (at(in, '-') || is_digit(in)) {
+		good = json_read_nested(in, ']', NULL);
+	} else if (json_at(in, '-') || json_is_digit(in)) {
 		value->kind = JSON_NUMBER;
-		good = read_number(in);
-	} else if (at(in, 'n')) {
+		good = json_read_number(in);
+	} else if (json_at(in, 'n')) {
 		value->kind = JSON_NULL;
-		good = read_word(in, SLICE("null"));
+		good = json_read_word(in, SLICE("null"));
 	} else {
 		value->kind = JSON_BOOL;
-		good = read_word(in,
-				 at(in, 't') ? SLICE("true") : SLICE("false"));
+		good = json_read_word(in, json_at(in, 't') ? SLICE("true")
+							   : SLICE("false"));
 	}
 	value->text = (struct slice){start, (size_t)(in->p - start)};
-	skip_space(in);
+	json_skip_space(in);
 	return good;
 }
 
 /* qsort's */
-static int compare(const void *a, const void *b)
+static int json_compare(const void *a, const void *b)
 {
 	const uint64_t *x = a, *y = b;
 
@@ -419,30 +419,30 @@ static int compare(const void *a, const void *b)
 }
 
 /* By their hashes: whoever makes two names collide refuses his own text. */
-static bool has_duplicate(struct wanted *wanted)
+static bool json_has_duplicate(struct wanted *wanted)
 {
 	qsort(wanted->names, wanted->names_len, sizeof(*wanted->names),
-	      compare);
+	      json_compare);
 	for (size_t i = 1; i < wanted->names_len; i++)
 		if (wanted->names[i] == wanted->names[i - 1])
 			return true;
 	return false;
 }
 
-static bool read_text(struct reader *in, struct wanted *wanted)
+static bool json_read_text(struct reader *in, struct wanted *wanted)
 {
 	if (in->end - in->p >= 3 && memcmp(in->p, "\xef\xbb\xbf", 3) == 0)
-		return fault(in, "a byte order mark");
-	skip_space(in);
-	if (!take(in, '{'))
-		return fault(in, "no JSON object");
-	if (!read_nested(in, '}', wanted))
+		return json_fault(in, "a byte order mark");
+	json_skip_space(in);
+	if (!json_take(in, '{'))
+		return json_fault(in, "no JSON object");
+	if (!json_read_nested(in, '}', wanted))
 		return false;
-	skip_space(in);
+	json_skip_space(in);
 	if (in->p < in->end)
-		return fault(in, "bytes behind the JSON object");
-	if (has_duplicate(wanted))
-		return fault(in, "a member that is there twice");
+		return json_fault(in, "bytes behind the JSON object");
+	if (json_has_duplicate(wanted))
+		return json_fault(in, "a member that is there twice");
 	return true;
 }
 
@@ -462,7 +462,7 @@ const char *json_read_object(struct slice text, struct json_member *members,
 		return "longer than 65536 bytes";
 	for (size_t i = 0; i < len; i++)
 		members[i].kind = JSON_MISSING;
-	if (text.n > 0 && read_text(&in, &wanted))
+	if (text.n > 0 && json_read_text(&in, &wanted))
 		return NULL;
 	*fault_at = (size_t)(in.p - in.start);
 	return text.n > 0 ? in.why : "no JSON object";

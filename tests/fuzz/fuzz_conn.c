@@ -514,7 +514,7 @@ static void run(size_t len, size_t cut_from)
 	settings.repeat_window = 60;
 	open_clients(len, cut_from);
 	if (setjmp(over) == 0)
-		serve(&worker);
+		http_loop(&worker);
 	check_pool(&worker.pool);
 	for (size_t i = 0; i < len; i++)
 		close(clients[i].fd);
@@ -758,7 +758,7 @@ static void open_once(void)
 	worker.balance = &balance;
 	worker.listener = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	worker.leash = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	must(open_worker(&worker) == 0);
+	must(http_open_worker(&worker) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -20,6 +20,7 @@ UNIT_RUNNER ?=
 
 UNIT_WRAP_test_file := time clock_gettime nanosleep pread
 UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
+UNIT_WRAP_test_turn := http_parse store_items_create store_set
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 	ftruncate fstat stat rename unlink access mkdir malloc calloc lseek \
 	syscall nanosleep clock_gettime log_line
@@ -28,7 +29,8 @@ UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 unit: $(UNIT_BIN)
 	@UNIT_RUNNER="$(UNIT_RUNNER)" sh tests/unit/run $(UNIT_BIN)
 
-$(OUT)/tests/test_store $(OUT)/tests/test_counters: $(OUT)/tests/unit/backend_$(STORE).o
+$(addprefix $(OUT)/tests/,test_store test_counters test_turn): \
+	$(OUT)/tests/unit/backend_$(STORE).o
 
 # The objects come by the Makefile's rule: $(OUT)/tests/unit/test_NAME.o
 $(UNIT_BIN): $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(OUT)/tests/unit/unit.o \
