@@ -400,6 +400,47 @@ def measure_start(row, rounds, _seconds):
     return values
 
 
+def honest_times(port, until):
+    """Seconds of each request of one client on a kept connection."""
+    times = []
+    with socket.create_connection(("127.0.0.1", port), 60) as s:
+        while until() is None:
+            begun = time.monotonic()
+            s.sendall(b"GET /visits HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            if not s.recv(4096).startswith(b"HTTP/1.1 200"):
+                raise Lost("an honest client got no 200")
+            times.append(time.monotonic() - begun)
+    return times
+
+
+def measure_crowd(row, rounds, seconds):
+    """So many clients that make items without end, and one honest one."""
+    values = {}
+    for _ in range(rounds):
+        for n in row["crowds"]:
+            server = Visitd(f"{n} clients", **row["options"])
+            try:
+                load = subprocess.Popen(
+                    ["wrk", "-t1", f"-c{n}", f"-d{round(seconds)}", "-s",
+                     os.path.join(HERE, "items.lua"),
+                     f"http://127.0.0.1:{server.port}/items"],
+                    stdout=subprocess.PIPE, text=True)
+                times = sorted(honest_times(server.port, load.poll))
+                out = load.stdout.read()
+                load.stdout.close()
+            finally:
+                server.stop()
+            if "Non-2xx" in out or "Socket errors" in out:
+                raise Lost(out)
+            rate = float(re.search(r"Requests/sec: +([\d.]+)", out).group(1))
+            got = values.setdefault(server.label, {
+                "rate": [], "p50_ms": [], "p99_ms": []})
+            got["rate"].append(rate)
+            got["p50_ms"].append(times[len(times) // 2] * 1000)
+            got["p99_ms"].append(times[len(times) * 99 // 100] * 1000)
+    return values
+
+
 def stripped_size(path, name):
     copy = os.path.join(OUT, name)
     shutil.copy(path, copy)
@@ -488,6 +529,14 @@ ROWS = [
      "servers": [visitd("always", n, f"{n} workers")
                  for n in (1, 2, 4, 8, 16)],
      "goals": [("16 workers", "2 workers", "min", 0.85)]},
+    {"name": "crowd", "title": "POST /items, SYNC=no, 2 workers",
+     "unit": "rate", "measure": measure_crowd, "crowds": (8, 100, 1000, 2000),
+     "options": {"workers": 2, "env": {"SYNC": "no",
+                                       "MAX_ITEMS": "100000000"}},
+     "servers": [], "seconds": 4,
+     "goals": [("2000 clients", "8 clients", "min", 0.9)],
+     "more": [("p50_ms", "an honest client's median", []),
+              ("p99_ms", "its 99th percentile", [])]},
     {"name": "idle", "title": "10,000 idle connections", "unit": "pss_kib",
      "measure": measure_idle, "connections": 10000,
      "servers": [visitd(), ("nginx", "nginx", {})],
@@ -507,6 +556,8 @@ UNITS = {"cpu_us": ("us of CPU a request", "{:.2f}"),
          "rate": ("requests/s", "{:,.0f}"),
          "pss_kib": ("KiB", "{:,.0f}"),
          "start_ms": ("ms", "{:.1f}"),
+         "p50_ms": ("ms", "{:.2f}"),
+         "p99_ms": ("ms", "{:.2f}"),
          "size_kib": ("KiB", "{:,.0f}")}
 
 
