@@ -1,6 +1,6 @@
 /*
- * A worker: its loop, who it accepts and when, deadlines, and how it ends. What
- * it does in one turn is in turn/.
+ * The worker process: its event loop, accepting, deadlines and shutdown. The
+ * work of one turn of the loop is in turn/.
  */
 #include "http.h"
 
@@ -17,14 +17,14 @@
 #include <unistd.h>
 
 enum {
-	EVENTS_MAX = TURN_PARTS, /* of one wake-up */
+	EVENTS_MAX = TURN_PARTS, /* taken from one epoll_wait */
 	ACCEPT_MAX = 64,	 /* connections accepted in a turn */
-	RETIRE_MS = 10000,	 /* the life of a worker that ends */
-	RETIRE_IDLE_MS = 5000,	 /* of idle connections, with a successor */
-	STOP_IDLE_MS = 1000,	 /* and without: time for a request under way */
-	YIELD_MS = 1,	      /* a worker with too many leaves the listener */
-	PAUSE_LOG_MS = 10000, /* between two lines of the log about it */
-	PAUSE_MS = 100, /* until the next try to accept, out of descriptors */
+	RETIRE_MS = 10000,	 /* a worker exits at the latest */
+	RETIRE_IDLE_MS = 5000,	 /* idle ones are closed, if replaced */
+	STOP_IDLE_MS = 1000,	 /* or stopped: for a request in flight */
+	YIELD_MS = 1,		 /* away from the listener, see balance.h */
+	PAUSE_LOG_MS = 10000,	 /* between two log lines about a pause */
+	PAUSE_MS = 100,		 /* to the next accept after EMFILE */
 };
 
 enum told { TOLD_NOTHING, TOLD_REPLACED, TOLD_STOP };
@@ -35,17 +35,17 @@ struct worker {
 	const struct balance *balance;
 	bool accepts;	      /* the listener is in epoll */
 	bool has_accepted;    /* in this turn */
-	int64_t yield_until;  /* it is not, since other workers hold less */
-	int64_t pause_until;  /* it is not, for want of descriptors */
-	int64_t pause_log_at; /* when the log was told of it */
-	enum told told;	      /* to end: by a successor's start, or for good */
-	int64_t retire_at;    /* 0: serving; else when the process ends */
-	int64_t idle_until;   /* retiring: idle connections are closed then */
+	int64_t yield_until;  /* not accepting: other workers hold fewer */
+	int64_t pause_until;  /* not accepting: out of descriptors */
+	int64_t pause_log_at; /* of the last log line about that */
+	enum told told;	    /* to exit: replaced by a new worker, or stopped */
+	int64_t retire_at;  /* 0: serving; else the time of exit */
+	int64_t idle_until; /* retiring: when idle connections close */
 	struct conn_pool pool;
 	struct turn *turn;
 };
 
-/* What epoll says of descriptors that are no connections. */
+/* epoll data of the descriptors that are not connections. */
 static char listener_mark, leash_mark, signals_mark, store_mark;
 
 /*
@@ -65,7 +65,7 @@ static void http_start_accepting(struct worker *w)
 		return;
 	w->accepts = http_watch(w, w->listener, EPOLLIN | EPOLLEXCLUSIVE,
 				&listener_mark) == 0 ||
-		     errno == EEXIST; /* it could not be taken out */
+		     errno == EEXIST; /* EPOLL_CTL_DEL had failed */
 	w->yield_until = 0;
 	w->pause_until = w->accepts ? 0 : w->pool.now + PAUSE_MS;
 }
@@ -77,8 +77,9 @@ static void http_stop_accepting(struct worker *w)
 	w->accepts = false;
 }
 
-/* Out of descriptors, memory or connections: until one closes, or a moment
- * later, since others may be the ones who let go. */
+/* Out of descriptors, memory or connections. Accepting resumes when a
+ * connection closes, or after PAUSE_MS, since another process may free the
+ * resource. */
 static void http_pause_accepting(struct worker *w, const char *why)
 {
 	if (w->pool.now >= w->pause_log_at + PAUSE_LOG_MS) {
@@ -112,15 +113,15 @@ static bool http_accept_one(struct worker *w)
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 		    errno == ENOBUFS)
 			http_pause_accepting(w, strerror(errno));
-		/* Of the others, ECONNABORTED and the network's errors concern
-		 * that one connection (accept(2)). */
+		/* ECONNABORTED and network errors concern this connection
+		 * alone (accept(2)): the next one may be fine. */
 		return errno == ECONNABORTED || errno == EINTR ||
 		       errno == EPROTO;
 	}
 	struct conn *c = conn_open(&w->pool, fd);
 	w->has_accepted = true;
-	/* Its request has often come with it: that saves a turn, and for a
-	 * connection of one request the registration, too. */
+	/* The request has often arrived with the connection: reading it now
+	 * saves a turn, and the epoll_ctl of a connection with one request. */
 	turn_read(w->turn, c);
 	if (c->state != CONN_FREE && !c->in_turn)
 		conn_register(&w->pool, c);
@@ -134,7 +135,7 @@ static void http_accept_some(struct worker *w, int max)
 			http_pause_accepting(w, "MAX_CONNECTIONS are open");
 			return;
 		}
-		/* The first is always taken: nobody else was woken for it. */
+		/* EPOLLEXCLUSIVE woke no other worker for the first one. */
 		if (i > 0 &&
 		    balance_is_over(w->balance, w->pool.open, w->pool.now))
 			return;
@@ -187,7 +188,7 @@ static void http_close_idle(struct worker *w, int64_t idle_before)
 		conn_close(&w->pool, c);
 }
 
-/* At the end of the turn in which the worker was told. */
+/* Called at the end of the turn in which the worker was told to exit. */
 static void http_retire(struct worker *w)
 {
 	bool replaced = w->told == TOLD_REPLACED;
@@ -256,11 +257,11 @@ static void http_take_events(struct worker *w, const struct epoll_event *events,
 			w->told = TOLD_STOP;
 		else if (mark == &signals_mark)
 			http_take_signal(w);
-		else if (mark != &store_mark) /* that is for store_tick */
+		else if (mark != &store_mark) /* store_tick looks at it */
 			http_take_event(w, mark);
 	}
-	/* Whoever is connected already when the worker is told to stop gets an
-	 * answer: nobody else would give it. */
+	/* Connections in the listener's queue are answered before the worker
+	 * stops: nobody else would accept them. */
 	if (w->accepts && w->told == TOLD_STOP)
 		http_accept_some(w, TURN_PARTS);
 	else if (may_accept && w->accepts)

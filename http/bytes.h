@@ -1,16 +1,16 @@
 /*
- * bytes.h - what heads and chunked bodies are made of: runs of bytes of one
- * kind, line ends, field lines
+ * bytes.h - the lexical elements of HTTP/1.1: runs of bytes of one class, line
+ * ends, field lines
  *
- * For parse.c and chunks.c alone. The calls that read give 1 when they have, 0
- * when more bytes are needed to know, or minus the HTTP status.
+ * For parse.c and chunks.c alone. The bytes_read_* calls give 1 when the
+ * element was read, 0 when more bytes are needed, or minus the HTTP status.
  */
 #ifndef HTTP_BYTES_H
 #define HTTP_BYTES_H
 
 #include "http/parse.h"
 
-/* What a byte may be part of. */
+/* The classes of bytes. */
 enum {
 	BYTE_TOKEN = 1,	 /* RFC 9110 5.6.2 */
 	BYTE_TARGET = 2, /* visible ASCII but for "#" and "\" */
@@ -26,7 +26,7 @@ static inline bool byte_is(char c, int kind)
 	return byte_kinds[(unsigned char)c] & kind;
 }
 
-/* The bytes at hand, and how far they have been read. */
+/* A reader: the bytes that have not been read, and the error. */
 struct bytes {
 	const char *p, *end;
 	const char *why;
@@ -39,8 +39,8 @@ static inline int bytes_fail(struct bytes *in, int status, const char *why)
 }
 
 /*
- * Reads bytes of `kind` up to the first other one, which is left. 0 when that
- * other one has not come yet: whether the run ends here is not known.
+ * Reads a run of bytes of `kind`, up to the first byte of another one, which is
+ * left unread. 0: that byte has not arrived, so the run may go on.
  */
 static inline int bytes_read_run(struct bytes *in, int kind, struct slice *run)
 {

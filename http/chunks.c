@@ -1,14 +1,14 @@
-/* A chunked body while it comes, decoded in its place. */
+/* Decoding a chunked body in place, as it arrives. */
 #include "http/chunks.h"
 
 #include "http/bytes.h"
 
-/* The states of a chunked body; the resting one is zero. */
+/* The next element of a chunked body. */
 enum { SIZE, DATA, DATA_END, TRAILER, DONE };
 
 enum {
 	CHUNK_LINE_MAX = 4096,	     /* bytes of one size line */
-	CHUNK_EXTENSIONS_MAX = 16384 /* of all of them, beyond their digits */
+	CHUNK_EXTENSIONS_MAX = 16384 /* of extensions in one body */
 };
 
 static struct slice chunks_skip_space(struct slice text)
@@ -18,8 +18,8 @@ static struct slice chunks_skip_space(struct slice text)
 	return text;
 }
 
-/* What is behind a token, or behind a quoted string (RFC 9110 5.6.4): false
- * when `text` begins with neither. */
+/* Skips a token, or if `may_quote` a quoted string (RFC 9110 5.6.4). False:
+ * `text` begins with neither. */
 static bool chunks_skip_value(struct slice *text, bool may_quote)
 {
 	size_t n = 0;
@@ -37,8 +37,8 @@ static bool chunks_skip_value(struct slice *text, bool may_quote)
 	return n > 0;
 }
 
-/* *( BWS ";" BWS name [ BWS "=" BWS value ] ), RFC 9112 7.1.1; read only to
- * know that it is one. */
+/* Whether `text` is *( BWS ";" BWS name [ BWS "=" BWS value ] ), RFC 9112
+ * 7.1.1. */
 static bool chunks_is_extension(struct slice text)
 {
 	while (text.n > 0) {
@@ -58,7 +58,7 @@ static bool chunks_is_extension(struct slice text)
 	return true;
 }
 
-/* chunk-size [chunk-ext] CRLF; extensions are read and dropped */
+/* chunk-size [chunk-ext] CRLF; extensions are checked and dropped */
 static int chunks_read_chunk_size(struct bytes *in, struct http_chunks *c)
 {
 	struct slice digits, extension;
@@ -154,8 +154,8 @@ int http_dechunk(struct http_chunks *c, char *body, size_t *have)
 		const char *start = in.p;
 
 		done = in.p < in.end ? chunks_read_chunk_step(&in, c, body) : 0;
-		/* A step that wants more begins anew when more has come; only
-		 * chunk data is used up to the last byte. */
+		/* An incomplete element is read again from its start when more
+		 * bytes have arrived; chunk data is consumed as it comes. */
 		if (done == 0 && c->state != DATA)
 			in.p = start;
 		c->used += (size_t)(in.p - start);

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A chunked body while it is read Begins as all zeros. */
+/* The state of a chunked body while it is decoded; zeros at first. */
 struct http_chunks {
 	size_t used;	  /* encoded bytes read */
 	size_t len;	  /* decoded bytes: they stand at the body's start */
@@ -20,12 +20,12 @@ struct http_chunks {
 };
 
 /*
- * Decodes in place what has come of a chunked body. `body` is where it begins,
- * `have` how many bytes stand there: c->len decoded ones first, then those not
- * decoded before. Gives 1 when the body is complete, 0 when more is needed, or
- * minus the status (400, 413 over HTTP_BODY_MAX, 431 for the trailers). In
- * either case *have is what stands there now: the c->len decoded bytes, then
- * the rest that was not read (after 1: the next request).
+ * Decodes in place the part of a chunked body that has arrived. At `body` are
+ * *have bytes: c->len decoded ones, then encoded ones. Gives 1 when the body is
+ * complete, 0 when more is needed, or minus the HTTP status (400; 413: over
+ * HTTP_BODY_MAX; 431: the trailer section). *have is then the number of bytes
+ * at `body`: the c->len decoded ones, then those that were not consumed (after
+ * 1: the next request).
  */
 int http_dechunk(struct http_chunks *c, char *body, size_t *have);
 

@@ -6,14 +6,14 @@ const struct slice media_types[MEDIA_LEN] = {
 	[MEDIA_HTML] = SLICE_INIT("text/html; charset=utf-8"),
 };
 
-/* The same, as a range may name them. */
+/* The media types as a range of Accept names them. */
 static const struct slice bare_types[MEDIA_LEN] = {
 	[MEDIA_TEXT] = SLICE_INIT("text/plain"),
 	[MEDIA_JSON] = SLICE_INIT("application/json"),
 	[MEDIA_HTML] = SLICE_INIT("text/html"),
 };
 
-/* What the ranges read so far say of one media type. */
+/* The preference for a media type by the ranges read so far. */
 struct wish {
 	int precision; /* 0 none, 1 by "*" "/" "*", 2 by "type/" "*", 3 by name
 			*/
@@ -38,7 +38,7 @@ static int accept_read_quality(struct slice text)
 	return quality <= 1000 ? quality : -1;
 }
 
-/* How precisely `range` names `type`; 0 not at all. */
+/* The precision with which `range` matches `type`; 0: it does not. */
 static int accept_match(struct slice range, struct slice type)
 {
 	if (slice_equal(range, SLICE("*/*")))
@@ -54,8 +54,8 @@ static int accept_match(struct slice range, struct slice type)
 		       : 0;
 }
 
-/* One element of the list: a range and its parameters, of which only q is
- * heeded. One with a bad q is passed over. */
+/* Reads one element of the list, a range and its parameters. Only q matters; an
+ * element with a malformed q is ignored. */
 static void accept_read_range(struct slice element,
 			      struct wish wishes[MEDIA_LEN])
 {

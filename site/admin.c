@@ -1,9 +1,9 @@
 #include "site/admin.h"
 
 /*
- * How long it takes depends on nothing but the length of what was sent: the
- * bytes of a token that is compared only up to its first wrong one could be
- * found one by one, with a clock.
+ * Constant-time: the time depends on the length of `sent` alone. A comparison
+ * that stops at the first wrong byte would let a client find the token byte by
+ * byte.
  */
 static bool admin_is_token(struct slice sent, struct slice token)
 {

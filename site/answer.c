@@ -1,4 +1,4 @@
-/* Requests to jobs, and jobs to replies: what all pages have in common. */
+/* Makes jobs of requests and replies of jobs: what all pages have in common. */
 #include "site/accept.h"
 #include "site/checks.h"
 #include "site/reason.h"
@@ -30,7 +30,7 @@ static void answer_choose_media(const struct http_request *request,
 		return;
 	}
 	if (route && !route->media && !job->status)
-		return; /* there is one form of it */
+		return; /* the page has one form */
 	if (route && route->media) {
 		offered = route->media;
 		first = route->first;
@@ -39,7 +39,7 @@ static void answer_choose_media(const struct http_request *request,
 	job->by_accept = true;
 }
 
-/* What the store is asked for: about an item, or a counter, if at all. */
+/* Fills in the call of the store, and what it is about. */
 static void answer_ask_store(const struct http_request *request, time_t now,
 			     struct job *job, struct slice rest)
 {
@@ -129,7 +129,7 @@ static char *answer_put_allow(char *to, const struct job *job)
 	return text_put(to, SLICE("\r\n"));
 }
 
-/* What a browser asks before it sends a request to another site (CORS). */
+/* A browser asks with OPTIONS before a cross-origin request (CORS). */
 static void answer_options(const struct job *job, struct http_reply *reply,
 			   char *scratch)
 {
@@ -165,7 +165,7 @@ static void answer_refusal(const struct job *job, const struct moment *moment,
 	(health ? health_page : error_page)(job, moment, reply, scratch);
 }
 
-/* Gives what is left of the scratch. */
+/* Gives the rest of the scratch. */
 static char *answer_set_cookie(const struct job *job, time_t now,
 			       struct http_reply *reply, char *scratch)
 {
@@ -181,7 +181,7 @@ static void answer_page(const struct job *job, const struct moment *moment,
 {
 	if (job->route->flags & TOTAL)
 		reply->cache = reason_fields(job->reason);
-	else /* unless the page says otherwise */
+	else /* a page may replace it */
 		reply->cache = SLICE("Cache-Control: no-store\r\n");
 	if ((job->route->flags & COUNTS) && job->reason == REASON_COUNTED &&
 	    settings->repeat_window)

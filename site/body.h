@@ -1,5 +1,5 @@
 /*
- * body.h - the JSON object that a change of the store brings along
+ * body.h - JSON bodies of requests that change the store
  */
 #ifndef SITE_BODY_H
 #define SITE_BODY_H
@@ -8,9 +8,9 @@
 #include "util/json.h"
 
 /*
- * Reads a body into the `len` members that are looked for (see
- * json_read_object); strings are decoded into `room`, of at least body.n bytes.
- * False: the job is refused, and says why and where.
+ * Reads the `len` members that are looked for (see json_read_object) out of a
+ * body; strings are decoded into `room`, of at least body.n bytes. False: the
+ * job is refused, with the fault and its offset.
  */
 bool body_read(struct job *job, struct slice body, struct json_member *members,
 	       size_t len, char *room);

@@ -1,9 +1,9 @@
-/* Refusals, in the contract's order. */
+/* What is refused before the store is asked, in the order of the contract. */
 #include "site/checks.h"
 
 #include "site/admin.h"
 
-/* No Content-Type counts as JSON; its parameters say nothing here. */
+/* A missing Content-Type counts as JSON; parameters are ignored. */
 static bool checks_is_json(const struct http_request *request)
 {
 	struct slice type = http_field_value(request, SLICE("content-type"));
@@ -12,7 +12,7 @@ static bool checks_is_json(const struct http_request *request)
 					  SLICE("application/json"));
 }
 
-/* 404, or 400 for a name that can be none. */
+/* 404, or 400 for a malformed name. */
 static int checks_path(const struct target *target, const char **why)
 {
 	const char *fault;

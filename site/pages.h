@@ -1,9 +1,9 @@
 /*
- * pages.h - who renders which route, and who reads its body: for the table in
- * routes.c
+ * pages.h - the functions that render the replies of routes and read their
+ * bodies
  *
- * A page fills in the media type, the body and the fields of its own; what all
- * replies carry comes from answer.c. Contracts are those of site_answer and
+ * A page fills in the body, and media type, status and fields where they differ
+ * from what answer.c has set. The contracts are those of site_answer and
  * site_read_body.
  */
 #ifndef SITE_PAGES_H
@@ -29,7 +29,7 @@ body_fn counter_body; /* {"value": 1000} */
 /* The refusal in job->status, in every representation. */
 page_fn error_page;
 
-/* What is told of job->error: 1024 bytes at most. */
+/* job->error, cut off at 1024 bytes. */
 struct slice error_reason(const struct job *job);
 
 #endif

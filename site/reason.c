@@ -54,8 +54,9 @@ static bool reason_is_repeat(const struct http_request *request,
 	"X-Visit-Counted: "
 
 /*
- * In the order in which the reasons are tried. To add one: its name in enum
- * reason, a row with its test, and a line of the table in docs/visitd.8.
+ * In the order in which the reasons are tried. To add one: a member of enum
+ * reason, a row with the function that tests it, and its test in
+ * tests/unit/test_routes.c.
  */
 static const struct {
 	bool (*applies)(const struct http_request *request,

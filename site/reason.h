@@ -1,13 +1,13 @@
 /*
- * reason.h - who counts
+ * reason.h - which requests count
  */
 #ifndef SITE_REASON_H
 #define SITE_REASON_H
 
 #include "site/routes.h"
 
-/* Why the request of a job, which came `now`, is not counted: the first reason
- * of the table that applies; or REASON_COUNTED. */
+/* The first reason not to count the request of a job, which arrived at `now`;
+ * or REASON_COUNTED. */
 enum reason reason_find(const struct http_request *request,
 			const struct job *job, time_t now);
 

@@ -8,8 +8,9 @@ enum { HASH_DIGITS = 16 };
 
 enum { NAME_LEN = sizeof(PREFIX) - 1 + HASH_DIGITS };
 
-/* visitd-cbf29ce484222325: a name may have bytes that a cookie's may not, so
- * it is that of the counter as FNV-1a. */
+/* visitd-cbf29ce484222325. A counter's name may have bytes that the name of a
+ * cookie may not have, so the cookie is named by its FNV-1a. This hash has no
+ * key: browsers bring it back after a restart, and to other workers. */
 static struct slice repeat_write_name(char name[NAME_LEN], struct slice counter)
 {
 	static const char digits[] = "0123456789abcdef";

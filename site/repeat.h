@@ -1,8 +1,8 @@
 /*
- * repeat.h - a browser that comes again is not counted again
+ * repeat.h - a browser that returns within REPEAT_WINDOW is not counted again
  *
- * It brings the time of its counted visit along, in a cookie of its own for
- * each counter: nothing about a visitor is kept here, neither address nor id.
+ * The browser keeps the time of its counted visit, in one cookie for each
+ * counter. The server keeps nothing about a visitor, neither address nor id.
  */
 #ifndef SITE_REPEAT_H
 #define SITE_REPEAT_H
@@ -15,15 +15,15 @@
 enum { REPEAT_COOKIE_MAX = 160 /* bytes of the field that sets one */ };
 
 /*
- * Whether the request says that its browser was counted by `counter` less than
- * `window` seconds ago. What is no such time, or one that is still to come,
- * says nothing.
+ * Whether the request has the cookie of a visit that `counter` counted less
+ * than `window` seconds before `now`. A malformed time, or one after `now`, is
+ * ignored.
  */
 bool repeat_is_known(const struct http_request *request, struct slice counter,
 		     time_t now, int window);
 
-/* Writes the Set-Cookie field of a visit that was counted `now`; gives its
- * end. */
+/* Writes the Set-Cookie field of a visit that is counted `now`, up to
+ * REPEAT_COOKIE_MAX bytes; gives its end. */
 char *repeat_put_cookie(char *to, struct slice counter, time_t now, int window);
 
 #endif

@@ -13,10 +13,10 @@ enum {
 };
 
 /*
- * Everything that is served. A path has a row for each kind of request that it
- * takes; the first one tells how a refusal looks. To add a page: write its
- * function (see pages.h), add a row here, a line to README.md and docs/visitd.8
- * (a test finds every path there) and a test to tests/e2e.
+ * All routes. A path has a row for each call of the store that its methods
+ * need; the first row decides the representation of a refusal. To add a page:
+ * write its function (see pages.h), add a row here, a line to README.md and
+ * docs/visitd.8 (a test finds every path there) and a test to tests/e2e.
  */
 static const struct route routes[] = {
 	{
@@ -143,9 +143,9 @@ static const struct route routes[] = {
 enum { ROUTES_LEN = sizeof(routes) / sizeof(*routes) };
 
 /*
- * The longest first. A name that ends in one of them is reached with another
- * one behind it; those of the badges are kept for them, so that no name grows
- * that could not be reached later.
+ * Longer suffixes first. A counter whose name ends in a suffix is reached with
+ * another suffix behind it. Suffixes that are not served yet are reserved, so
+ * that no counter gets a name that a later version could not reach.
  */
 static const struct suffix suffixes[] = {
 	{.text = SLICE_INIT(".shields.json"), .media = MEDIA_JSON},
@@ -155,8 +155,8 @@ static const struct suffix suffixes[] = {
 	{.text = SLICE_INIT(".gif"), .media = MEDIA_TEXT},
 };
 
-/* An escaped slash is none: it becomes NUL, which is part of no path (the
- * parser refuses %00) and of no name. */
+/* An escaped slash does not separate segments: it is decoded to NUL, which no
+ * path (the parser refuses %00) and no name contains. */
 static char routes_decode_byte(const char *escape)
 {
 	char c = (char)(ascii_hex_value(escape[1]) * 16 +
@@ -165,8 +165,8 @@ static char routes_decode_byte(const char *escape)
 	return c == '/' ? '\0' : c;
 }
 
-/* The path without escapes (the parser has seen that they are whole). What
- * does not fit is cut off: it is too long for a name and for the table, too. */
+/* Decodes the escapes of a path, which the parser has checked. A path that does
+ * not fit is cut off: it is too long for a name and for any route. */
 static struct slice routes_decode(struct slice path, char room[SITE_ROOM])
 {
 	size_t n = 0;
@@ -198,7 +198,8 @@ static const struct suffix *routes_find_suffix(struct slice path)
 	return NULL;
 }
 
-/* Whether the path is that of the route; *rest is what is behind it. */
+/* Whether the path matches the route; *rest is what follows the route's path.
+ */
 static bool routes_fits(const struct route *route, struct slice path,
 			struct slice *rest)
 {
@@ -211,7 +212,7 @@ static bool routes_fits(const struct route *route, struct slice path,
 	return !(route->flags & NOT_HOME) || !store_is_home(*rest);
 }
 
-/* The row of the path and the method; without one, the first of the path. */
+/* Finds the row of path and method, else the first row of the path. */
 static void routes_find_route(struct target *target, enum http_method method)
 {
 	target->route = NULL;

@@ -1,5 +1,5 @@
 /*
- * routes.h - what is served, a row for each kind of request of a path
+ * routes.h - the table of routes, and how a request is matched to one
  */
 #ifndef SITE_ROUTES_H
 #define SITE_ROUTES_H
@@ -8,7 +8,7 @@
 
 #define BIT(x) (1u << (x))
 
-/* What a path has behind the route's. */
+/* What may follow the path of a route. */
 enum rest { REST_NONE, REST_ID, REST_NAME };
 
 /* Flags of a route. */
@@ -18,17 +18,17 @@ enum {
 	TOTAL = 4,  /* shows a total */
 	TAKES_JSON = 8,
 	ADMIN = 16,    /* only with the ADMIN_TOKEN */
-	NOT_HOME = 32, /* of every counter but that */
+	NOT_HOME = 32, /* not for the home counter */
 };
 
 struct route {
-	struct slice path; /* whole, or up to the rest */
+	struct slice path; /* the whole path, or the part before the rest */
 	enum rest rest;
 	unsigned methods;    /* BIT(enum http_method) */
 	enum site_call call; /* of the store */
 	unsigned flags;
-	unsigned media; /* BIT(enum media); 0: there is one form, its page's */
-	enum media first; /* where Accept does not decide */
+	unsigned media;	  /* BIT(enum media); 0: the page has one form */
+	enum media first; /* if Accept does not decide */
 	page_fn *page;
 	body_fn *body; /* of CALL_CREATE and CALL_SET */
 };
@@ -40,22 +40,22 @@ struct suffix {
 	bool is_served;
 };
 
-/* What a path says. */
+/* A path that was matched. */
 struct target {
 	struct slice path;	     /* decoded; without its suffix, if any */
-	struct slice rest;	     /* of it: what is behind the route's */
+	struct slice rest;	     /* of the path, after the route's */
 	const struct suffix *suffix; /* or NULL */
-	const struct route *route;   /* or NULL: nothing is served there */
+	const struct route *route;   /* or NULL: 404 */
 };
 
-/* Finds what a request asks for; `room` as in site_route. */
+/* Matches the path of a request; `room` as in site_route. */
 void routes_find(const struct http_request *request, struct target *target,
 		 char room[SITE_ROOM]);
 
-/* BIT(enum http_method) of all rows of the path; of "*", all there are. */
+/* BIT(enum http_method) of all rows of a path; for "*", of all rows. */
 unsigned routes_methods(struct slice path);
 
-/* 1, 42: an id as it is given out. 0: this text names no item. */
+/* An id as it is written in a path: 1, 42. Gives 0 for any other text. */
 int64_t routes_read_id(struct slice text);
 
 #endif

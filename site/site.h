@@ -1,9 +1,9 @@
 /*
- * site.h - what is served: requests to jobs, jobs to replies
+ * site.h - what is served: requests become jobs, jobs become replies
  *
- * Knows no socket and makes no call of the store: a job says what it needs. A
- * turn calls site_route for each request as it arrives, makes the calls of all
- * jobs, and then calls site_answer for each.
+ * The site does no I/O and makes no call of the store: a job says which call it
+ * needs. A turn calls site_route for each request, makes the store calls of all
+ * jobs, and then calls site_answer for each job.
  */
 #ifndef SITE_SITE_H
 #define SITE_SITE_H
@@ -21,16 +21,16 @@
 #include <time.h>
 
 enum {
-	/* Bytes that a reply may be rendered in: an item as JSON is the largest
-	 * one, and as text it is decoded first. */
+	/* Bytes to render a reply in. The largest one is an item as text, whose
+	 * JSON is decoded first. */
 	SITE_SCRATCH = 2 * STORE_ITEM_JSON_MAX + 4096,
-	SITE_ROOM = 160, /* bytes that a path is decoded in */
+	SITE_ROOM = 160, /* bytes for a decoded path */
 };
 
-/* The representations, in the order that decides ties of Accept. */
+/* The representations; ties of Accept go to the first. */
 enum media { MEDIA_TEXT, MEDIA_JSON, MEDIA_HTML, MEDIA_LEN };
 
-/* Which call of the store a job needs, and what the job has for it. */
+/* The call of the store that a job needs, with the members it takes. */
 enum site_call {
 	CALL_NONE,
 	CALL_ADD,    /* counter; a visit if the reason is REASON_COUNTED */
@@ -55,8 +55,8 @@ struct route;
 
 /* One request of a turn, from its arrival to its reply. */
 struct job {
-	const struct route *route; /* NULL: refused before there was one */
-	struct slice counter;	   /* whose total is asked for, if one is */
+	const struct route *route; /* NULL: refused before routing */
+	struct slice counter;	   /* of calls about a counter */
 	enum http_method method;
 	unsigned allowed; /* of a 405 or OPTIONS: 1 << enum http_method */
 	enum media media;
@@ -64,11 +64,11 @@ struct job {
 	enum reason reason;
 	int minor;	   /* of its HTTP version */
 	bool by_accept;	   /* Accept decided about the media */
-	bool keep_alive;   /* as the client wants it */
-	size_t size;	   /* bytes that the reply is expected to have */
+	bool keep_alive;   /* the client keeps the connection */
+	size_t size;	   /* expected bytes of the reply */
 	int status;	   /* 0, or the refusal */
 	const char *error; /* why it is refused */
-	int64_t id;	   /* of the item that is asked for, or was created */
+	int64_t id;	   /* of the item that is read, or was made */
 	int64_t value;	   /* that a total is set to */
 	struct slice name, description; /* of a new item; p is NULL: null */
 	/* Filled in between route and answer: */
@@ -76,59 +76,59 @@ struct job {
 	struct slice item; /* one that was read, as JSON */
 };
 
-/* The time of a turn, written out once a second. */
+/* The time of a turn, formatted. */
 struct moment {
 	time_t now;
 	char date[DATE_HTTP_SIZE];
 	char local[DATE_LOCAL_SIZE];
 };
 
-/* Goes by these settings, which must outlive it. */
+/* Sets the settings, which must outlive the site. */
 void site_open(const struct settings *settings);
 
-/* Which they are: for the pages. */
+/* The settings, for pages. */
 const struct settings *site_settings(void);
 
 /*
- * Says what `request`, which came `now`, asks for. What is refused has
- * job->status and goes to site_answer like any other; job->call is then
- * CALL_NONE. A body is refused here, too, by its announced length: 413.
+ * Makes a job of a request that arrived at `now`. A refused one has a status,
+ * CALL_NONE, and is answered like any other; a body whose announced length is
+ * over the limit is refused here, too (413).
  *
- * A counter's name is where it was received, in the request. One with escapes
- * is decoded into `room`, which is not touched otherwise and has to live as
- * long: what was received is const, and may be parsed again.
+ * The counter's name points into the request; a path with escapes is decoded
+ * into `room`, which must live as long as the job. (It is not decoded in place,
+ * since the bytes may have to be parsed again.)
  */
 void site_route(const struct http_request *request, time_t now, struct job *job,
 		char room[SITE_ROOM]);
 
 /*
- * The job of a request that is refused with `status` and a static phrase.
- * `request` is what is known of it (its Accept may have been read before the
- * fault), or NULL.
+ * Makes a job that refuses a request with `status` and a static phrase.
+ * `request` holds what was parsed before the fault (Accept may be among it), or
+ * is NULL.
  */
 void site_refuse(struct job *job, const struct http_request *request,
 		 int status, const char *why);
 
-/* Whether the job takes what it needs from the body of its request. */
+/* Whether the job needs the body of its request. */
 static inline bool site_takes_body(const struct job *job)
 {
 	return job->call == CALL_CREATE || job->call == CALL_SET;
 }
 
 /*
- * Takes it. Texts are decoded into `room`, of at least body.n bytes, and have
- * to live until the reply is rendered. A body that is refused leaves the job
- * with a status and CALL_NONE.
+ * Reads the body of a job. Texts are decoded into `room`, of at least body.n
+ * bytes, which must live until the reply is rendered. If the body is refused
+ * the job has a status and CALL_NONE.
  */
 void site_read_body(struct job *job, struct slice body, char *room);
 
-/* There was nothing of the counter that a job does not count: a read is a 404,
- * any other shows 0. */
+/* The counter of a job that is not counted does not exist: a read is a 404, any
+ * other job shows 0. */
 void site_unknown(struct job *job);
 
 /*
- * Fills in the reply to a job. What has to be written for it is written into
- * `scratch`, of SITE_SCRATCH bytes; the reply's slices live as long as that.
+ * Fills in the reply to a job. Text is rendered into `scratch`, of SITE_SCRATCH
+ * bytes; the slices of the reply live as long as scratch and job.
  */
 void site_answer(const struct job *job, const struct moment *moment,
 		 struct http_reply *reply, char *scratch);

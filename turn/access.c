@@ -12,9 +12,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Bytes of a request that are told. An escape takes up to four for one in the
- * combined format and up to six in JSON, and the line is to fit PIPE_BUF:
- * 512 * 4 + 2 * 200 * 4 = 3648, 256 * 6 + 2 * 160 * 6 = 3456. */
+/* Bytes logged of the request line and of a field. An escaped byte takes up to
+ * four bytes in the combined format and up to six in JSON, and a line has to
+ * fit into PIPE_BUF: 512 * 4 + 2 * 200 * 4 = 3648, 256 * 6 + 2 * 160 * 6 =
+ * 3456. */
 enum {
 	COMBINED_LINE = 512,
 	COMBINED_FIELD = 200,
@@ -22,7 +23,7 @@ enum {
 	JSON_FIELD = 160,
 };
 
-/* The lines that wait for the end of the turn. */
+/* The lines of this turn, written at its end. */
 static char lines[PIPE_BUF];
 static size_t lines_len;
 static unsigned lines_count;
@@ -65,8 +66,8 @@ static struct slice access_cut(struct slice text, size_t max)
 	return (struct slice){text.p, text.n < max ? text.n : max};
 }
 
-/* Quoted; \xhh for what could end the quotes, the line or a terminal's peace.
- */
+/* Writes a quoted string; bytes that are not printable ASCII, quotes and
+ * backslashes become \xhh. */
 static char *access_put_quoted(char *to, struct slice text)
 {
 	static const char hex[] = "0123456789abcdef";

@@ -1,4 +1,5 @@
-/* Results to replies, sent; and what becomes of the connections. */
+/* Sends the replies of a turn and moves its connections to their next states.
+ */
 #include "turn/turn.h"
 
 #include "http/parse.h"
@@ -66,7 +67,7 @@ static bool answer_part(struct turn *turn, const struct part *part)
 	return answer_send(turn, c);
 }
 
-/* Empty lines before a request are not the beginning of one. */
+/* Empty lines before a request do not start its deadline. */
 static bool answer_is_blank(const char *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
@@ -75,7 +76,7 @@ static bool answer_is_blank(const char *bytes, size_t len)
 	return true;
 }
 
-/* What a connection waits for, by what is left of its input. */
+/* The state of a connection by the input that is left. */
 static enum conn_state answer_rest(const struct part *part)
 {
 	if (part->waits)
@@ -85,12 +86,12 @@ static enum conn_state answer_rest(const struct part *part)
 	return part->progress.head ? CONN_BODY : CONN_HEAD;
 }
 
-/* Keeps what is left of the input. */
+/* Keeps the input that is left and moves the connection to its next state. */
 static void answer_reap(struct turn *turn, const struct part *part)
 {
 	struct conn *c = part->conn;
 	size_t rest = part->len - part->used;
-	/* Looked at before the input that it is about may be freed. */
+	/* conn_keep may free the input. */
 	enum conn_state state = part->closes ? CONN_SEND : answer_rest(part);
 
 	c->in_turn = false;
@@ -131,7 +132,7 @@ void turn_answer(struct turn *turn)
 	answer_end_turn(turn);
 }
 
-/* What has come of the request is read once more: a refusal of HEAD has no
+/* The head may be parsed again to learn the method: a refusal of HEAD has no
  * body. */
 void turn_refuse(struct turn *turn, struct conn *c, int status, const char *why)
 {

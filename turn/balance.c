@@ -5,12 +5,12 @@
 #include <stdatomic.h>
 
 enum {
-	STUCK_MS = 10, /* a turn that takes longer */
-	SLACK = 4,     /* connections beyond the least, and an eighth of it */
+	STUCK_MS = 10, /* a longer turn counts as stuck */
+	SLACK = 4,     /* connections above the minimum, plus an eighth */
 };
 
 struct balance_slot {
-	_Alignas(64) _Atomic size_t held; /* a cache line of its own */
+	_Alignas(64) _Atomic size_t held; /* one cache line a slot */
 	_Atomic int64_t awake_since;	  /* 0: asleep in epoll_wait */
 	_Atomic bool lives;
 };
@@ -34,7 +34,7 @@ void balance_leave(const struct balance *balance, int slot)
 	balance->slots[slot].lives = false;
 }
 
-/* Hints, not facts: nothing is ordered by them. */
+/* These values are hints: no other memory access is ordered by them. */
 void balance_tell(const struct balance *balance, size_t held, int64_t now)
 {
 	struct balance_slot *slot = &balance->slots[balance->own];
@@ -62,7 +62,7 @@ bool balance_is_over(const struct balance *balance, size_t held, int64_t now)
 		size_t its =
 			atomic_load_explicit(&slot->held, memory_order_relaxed);
 
-		/* Its own slot still says what it held when the turn began. */
+		/* The worker's own slot holds the value of the turn's begin. */
 		if (i != balance->own && slot->lives && its < least &&
 		    (since == 0 || now - since <= STUCK_MS))
 			least = its;

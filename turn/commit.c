@@ -1,16 +1,17 @@
 /*
- * Jobs to the store's calls, and their results back into the jobs. Nobody else
- * makes the store's counting calls.
+ * Makes the store calls of a turn and puts their results into the jobs. No
+ * other file makes the store's counting calls.
  *
- * The order: the change of this turn, new items, then what is read, and the
- * visits last: who set a total, or made an item, finds it in the same turn.
+ * The order is: the change of a counter, new items, health, reading items, and
+ * the visits last. So a client that sets a total or makes an item reads it in
+ * the same turn.
  */
 #include "turn/turn.h"
 
 #include "util/hash.h"
 #include "util/reason.h"
 
-/* What visitors are told of the call that has just failed with `status`. */
+/* The error that clients get for a call that has just failed with `status`. */
 static const char *commit_error(int status)
 {
 	return status == 503
@@ -18,7 +19,7 @@ static const char *commit_error(int status)
 		       : store_error();
 }
 
-/* A total that was set is read in the same turn, for the answer. */
+/* The answer to a set shows the total: the job goes on as a read of it. */
 static void commit_change(struct job *job)
 {
 	job->status = job->call == CALL_SET
@@ -48,7 +49,7 @@ static void commit_new_items(struct turn *turn)
 	}
 }
 
-/* An item that several ask for is read for each. */
+/* Jobs that ask for the same item are separate reads. */
 static void commit_items(struct turn *turn)
 {
 	store_items_get(turn->items, turn->items_len);
@@ -80,8 +81,8 @@ static void commit_pings(struct turn *turn)
 	}
 }
 
-/* Puts tally number `i`, if it is a new one, into the hash table. Gives the
- * number of the one that its counter has there. */
+/* Adds tally `i` to the hash table unless its counter has a tally there. Gives
+ * the index of the counter's tally. */
 static size_t commit_hash_tally(struct turn *turn, struct slice counter,
 				size_t i)
 {
@@ -100,8 +101,8 @@ static size_t commit_hash_tally(struct turn *turn, struct slice counter,
 }
 
 /*
- * The tally of a counter in this turn; a new one is empty. Most turns are about
- * one counter, so that names are hashed only when there is a second one.
+ * Finds or adds the tally of a counter. Most turns are about one counter: names
+ * are hashed when there is a second one.
  */
 static size_t commit_find_tally(struct turn *turn, struct slice counter)
 {
@@ -120,8 +121,8 @@ static size_t commit_find_tally(struct turn *turn, struct slice counter)
 	return turn->tallies_len++;
 }
 
-/* Counts the turn's visits by counter, in the order of their arrival; but a
- * total that was set in this turn was set before all of them. */
+/* Counts the visits of the turn by counter, in the order of arrival. A total
+ * that was set in this turn was set before all of them. */
 static void commit_tally_up(struct turn *turn)
 {
 	for (size_t i = 0; i < turn->len; i++) {
@@ -137,8 +138,9 @@ static void commit_tally_up(struct turn *turn)
 }
 
 /*
- * Whether a job that is not counted finds no counter: it came before the first
- * visit there was, or there was none, or (507) no room for one.
+ * Whether a job that is not counted finds no counter: the counter does not
+ * exist, or this turn made it and the job came before its first visit, or there
+ * was no room for it (507).
  */
 static bool commit_finds_none(const struct tally *tally,
 			      const struct place *place)

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 /*
- * A flood must not leave its memory with the worker: one small block that is
- * kept for reuse at the end of glibc's heap holds all the freed ones below it
- * (seen: 22 MiB of 35). musl has no such call and gives them back by itself.
+ * glibc keeps freed memory below the highest block that is in use: after a
+ * flood 22 MiB of 35 stayed with the worker. malloc_trim returns it to the
+ * kernel. musl has no such call and returns memory by itself.
  */
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -24,7 +24,7 @@ static int malloc_trim(size_t pad)
 }
 #endif
 
-enum { TRIM_MIN = 4 << 20 /* bytes of buffers, so that it is worth it */ };
+enum { TRIM_MIN = 4 << 20 /* bytes of buffers below which it is not called */ };
 
 static void conn_give_memory_back(struct conn_pool *pool)
 {
@@ -73,8 +73,8 @@ static void conn_list_remove(struct conn_list *list, struct conn *c)
 int conn_pool_open(struct conn_pool *pool, size_t size, int epoll)
 {
 	*pool = (struct conn_pool){.epoll = epoll, .size = size};
-	/* Pages of records that were never used cost nothing; neither does
-	 * this list, which grows as records are first taken. */
+	/* Pages of records that were never used cost no memory. Records are
+	 * first taken in the order of the array. */
 	pool->all = calloc(size, sizeof(*pool->all));
 	return pool->all ? 0 : -1;
 }
@@ -137,7 +137,7 @@ void conn_close(struct conn_pool *pool, struct conn *c)
 {
 	conn_free_input(pool, c);
 	conn_free_output(pool, c);
-	close(c->fd); /* takes it out of epoll, too */
+	close(c->fd); /* removes it from epoll, too */
 	conn_list_remove(&pool->lists[c->state], c);
 	c->state = CONN_FREE;
 	conn_list_add(&pool->dead, c);
@@ -222,7 +222,7 @@ struct conn *conn_surplus(const struct conn_pool *pool)
 	struct conn *body = pool->lists[CONN_BODY].first;
 	struct conn *slow = pool->lists[CONN_SEND].first;
 
-	/* Half requests do not pay for those who never read. */
+	/* Peers that do not read are closed before half requests are. */
 	if (slow && (pool->unsent > pool->buffered / 2 || (!head && !body)))
 		return slow;
 	if (conn_waiting(pool) >
@@ -236,7 +236,7 @@ struct conn *conn_surplus(const struct conn_pool *pool)
 		       : body;
 }
 
-/* Room for `cap` bytes of input. */
+/* Makes room for `cap` bytes of input. */
 static int conn_grow_input(struct conn_pool *pool, struct conn *c, size_t cap)
 {
 	size_t old = c->input ? sizeof(*c->input) + c->input->cap : 0;
@@ -261,7 +261,7 @@ int conn_keep(struct conn_pool *pool, struct conn *c, const char *bytes,
 	}
 	if (!c->input && conn_grow_input(pool, c, len) < 0)
 		return -1;
-	/* The bytes may be the end of the kept ones: then there is room. */
+	/* `bytes` may be the tail of the kept input: then it fits. */
 	if (c->input->bytes != bytes)
 		memmove(c->input->bytes, bytes, len);
 	c->input->len = len;
@@ -285,7 +285,7 @@ int conn_append(struct conn_pool *pool, struct conn *c, const char *bytes,
 	return 0;
 }
 
-/* How many bytes the socket took, or -1. */
+/* Gives how many bytes the socket took, or -1. */
 static ssize_t conn_send_some(int fd, const char *bytes, size_t len)
 {
 	ssize_t n;

@@ -1,4 +1,4 @@
-/* Bytes of connections to jobs. */
+/* Reads the bytes of connections into jobs. */
 #include "turn/turn.h"
 
 #include "http/chunks.h"
@@ -23,7 +23,7 @@ struct turn *turn_open(const struct settings *settings, struct conn_pool *pool)
 	return turn;
 }
 
-/* The time is written out once a second. */
+/* The dates are formatted once a second. */
 static void read_clock(struct turn *turn)
 {
 	time_t now = time(NULL);
@@ -47,7 +47,7 @@ static struct place *read_add_place(struct turn *turn, struct part *part,
 	return &turn->places[turn->len++];
 }
 
-/* What cannot be read further is answered, and nothing after it is read. */
+/* Adds a refusal after which nothing more is read from the connection. */
 static void read_refuse(struct turn *turn, struct part *part,
 			const struct job *job, bool is_parsed)
 {
@@ -56,16 +56,16 @@ static void read_refuse(struct turn *turn, struct part *part,
 	part->conn->lingering = true;
 }
 
-/* The room of a job that is not added yet is that of the next one: whatever
- * becomes of it, nobody else uses it until then. */
+/* Routes the parsed request. The decoded path is put into the room of the next
+ * job, which is free until a job is added. */
 static void read_route(struct turn *turn, struct job *job)
 {
 	site_route(&turn->request, turn->moment.now, job,
 		   turn->rooms[turn->len]);
 }
 
-/* The head of the request at hand: > 0 its bytes, 0 more is needed, < 0 it is
- * refused. */
+/* Parses the head of the next request. Gives its bytes, 0: more are needed, or
+ * < 0: it was refused. */
 static ssize_t read_head(struct turn *turn, struct part *part)
 {
 	struct progress *progress = &part->progress;
@@ -74,8 +74,8 @@ static ssize_t read_head(struct turn *turn, struct part *part)
 	const char *why;
 	struct job job;
 
-	/* A head that comes in drops is not parsed again for each of them, but
-	 * for each line; and near a limit. */
+	/* A head that arrives in small pieces is parsed again for each line,
+	 * and near a limit, but not for each piece. */
 	if (progress->scanned && !progress->head && len <= HTTP_LINE_MAX &&
 	    !memchr(buf + progress->scanned, '\n', len - progress->scanned)) {
 		progress->scanned = len;
@@ -91,8 +91,9 @@ static ssize_t read_head(struct turn *turn, struct part *part)
 	return n;
 }
 
-/* A body has not wholly come: 100 Continue, or the refusal that makes it
- * needless. < 0: refused; 0: it is waited for. */
+/* The body is not complete: asks for it with 100 Continue where the client
+ * waits for that, or refuses the request where the body would not matter. Gives
+ * 0: wait for it, or < 0: refused. */
 static int read_await_body(struct turn *turn, struct part *part)
 {
 	const struct http_request *request = &turn->request;
@@ -111,8 +112,8 @@ static int read_await_body(struct turn *turn, struct part *part)
 	return 0;
 }
 
-/* A body over the limit is told after what is wrong with the head, but for its
- * media type. */
+/* A chunked body that is too long or malformed. What is wrong with the head
+ * goes first, but for a 415. */
 static void read_refuse_chunks(struct turn *turn, struct part *part, int status)
 {
 	struct job job;
@@ -124,8 +125,8 @@ static void read_refuse_chunks(struct turn *turn, struct part *part, int status)
 	read_refuse(turn, part, &job, true);
 }
 
-/* The body of the request at hand: 1 it is there, 0 more is needed, < 0 it is
- * refused. A chunked one is decoded in its place. */
+/* Reads the body of the next request; a chunked one is decoded in place. Gives
+ * 1: complete, 0: more is needed, or < 0: refused. */
 static int read_body(struct turn *turn, struct part *part)
 {
 	struct progress *progress = &part->progress;
@@ -151,10 +152,10 @@ static int read_body(struct turn *turn, struct part *part)
 }
 
 /*
- * Whether the turn's calls of the store can take a job with a body of so many
- * bytes: CONN_FREE, or the state in which its connection waits until they can.
- * Changes and new items are made before the turn's reads, so they wait until
- * those that their client sent before them are answered.
+ * Whether the store calls of this turn have room for a job with `body` bytes:
+ * CONN_FREE, or the state in which the connection waits for room. Changes and
+ * new items are committed before the reads of a turn, so they wait for a turn
+ * in which no read of the same client precedes them.
  */
 static enum conn_state read_wait_for(const struct turn *turn,
 				     const struct part *part,
@@ -182,7 +183,7 @@ static enum conn_state read_wait_for(const struct turn *turn,
 	}
 }
 
-/* Puts a job down for the store's calls. */
+/* Adds a job to the store calls of the turn. */
 static void read_book(struct turn *turn, struct part *part, struct place *place)
 {
 	struct job *job = &place->job;
@@ -210,8 +211,8 @@ static void read_book(struct turn *turn, struct part *part, struct place *place)
 	}
 }
 
-/* Makes a job of the request at hand, or false: of what is there none can be
- * made (any more). */
+/* Makes a job of the next request. False: it is incomplete, was refused, or has
+ * to wait. */
 static bool read_request(struct turn *turn, struct part *part)
 {
 	struct progress *progress = &part->progress;
@@ -270,7 +271,7 @@ static struct part *read_begin_part(struct turn *turn, struct conn *c)
 	return part;
 }
 
-/* Takes up what the connection kept. */
+/* Reads the input that a connection has kept. */
 static void read_kept(struct turn *turn, struct conn *c, bool may_have_more)
 {
 	struct part *part = read_begin_part(turn, c);
@@ -292,13 +293,13 @@ void turn_read(struct turn *turn, struct conn *c)
 {
 	char *room = turn->arena + turn->arena_used;
 
-	/* What is not read now is announced again: epoll is level-triggered. */
+	/* epoll is level-triggered: what is not read now is reported again. */
 	if (c->in_turn || conn_waits_for_turn(c) || !turn_has_place(turn))
 		return;
 	ssize_t n = recv(c->fd, room, TURN_RECV, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0) { /* gone, or an end in the middle of a request */
+	if (n <= 0) { /* an error, or end of input */
 		conn_close(turn->pool, c);
 		return;
 	}
@@ -317,8 +318,8 @@ void turn_read(struct turn *turn, struct conn *c)
 	read_requests(turn, part);
 }
 
-/* Takes up those that wait in a state, until one has to go on waiting for it:
- * the room that the others wait for is gone, too. */
+/* Reads the connections that wait in a state, in their order, until one has to
+ * wait on: then there is no room for the others either. */
 static void read_waiting(struct turn *turn, enum conn_state state, size_t parts)
 {
 	struct conn *c = turn->pool->lists[state].first;

@@ -1,25 +1,26 @@
 /*
  * turn.h - one turn of a worker's loop: read, commit, answer
  *
- * A turn is a transaction. read.c makes jobs of every request that has arrived,
- * commit.c makes the store's calls for all of them at once, and only then
- * answer.c sends their replies. While the worker waits for the disk, the next
- * batch gathers in the sockets: the more load, the larger the batch, the
- * cheaper a durable visit.
+ * A turn is a transaction: read.c parses every request that has arrived into a
+ * job, commit.c makes the store's calls for all jobs, and only then answer.c
+ * sends the replies. While the worker waits for the disk, the next requests
+ * gather in the sockets: more load makes larger batches, and a larger batch
+ * makes a durable visit cheaper.
  *
- * 1. No reply that shows a total leaves before the commit of its turn.
- * 2. A counter's k-th visitor of a turn gets total-n+k; a read sees the visits
- *    before it: what one client sees never goes back.
- * 3. An ordinary request costs one recv and one send. Everything else is paid
- *    once a turn. No memory is taken on its path: requests are parsed where
- *    they were received, in the turn's arena.
- * 4. Whatever a peer does, what the worker holds is bounded: TURN_ARENA and
+ * 1. A reply that shows a total is sent after the commit of its turn.
+ * 2. The k-th visitor of a counter in a turn gets total-n+k, and a read sees
+ * the visits before it: the totals that one client sees never decrease.
+ * 3. An ordinary request costs one recv and one send; everything else is a cost
+ *    of the turn. It allocates no memory: requests are parsed where they were
+ *    received, in the turn's arena.
+ * 4. What a worker holds is bounded, whatever peers send: TURN_ARENA and
  *    CONN_BUFFERED_MAX, TURN_PARTS and TURN_JOBS, TURN_OUT for a connection.
- * 5. No kind of request keeps the places of a turn from others. A store's call
- *    takes a bounded number of jobs; a connection whose job finds no room waits
- *    in a list of that kind and is read again when there is room, first come,
- *    first served. What waits takes at most half of a turn's places, and a
- *    connection at most its share of a crowded turn's jobs.
+ * 5. No kind of request takes the places of a turn from others. A call of the
+ *    store takes a bounded number of jobs; a connection whose request does not
+ *    fit waits in a list of that kind, in order of arrival, and is not parsed
+ *    again before there is room. Waiting connections get at most half of the
+ *    places of a turn, and each connection gets its share of the jobs of a
+ *    crowded turn.
  */
 #ifndef TURN_TURN_H
 #define TURN_TURN_H
@@ -39,14 +40,14 @@ enum {
 	TURN_SLOTS = 2 * TURN_JOBS,		 /* a power of two */
 };
 
-/* A connection's part of a turn. */
+/* The part of a connection in a turn. */
 struct part {
 	struct conn *conn;
-	char *input;	    /* in the arena, or the connection's own */
-	size_t len;	    /* bytes of it */
-	size_t used;	    /* bytes of whole requests, all of them jobs */
-	size_t first, jobs; /* its jobs */
-	size_t out;	    /* bytes that their replies are expected to have */
+	char *input;		  /* in the arena, or kept by the connection */
+	size_t len;		  /* bytes of it */
+	size_t used;		  /* bytes of requests that became jobs */
+	size_t first, jobs;	  /* its jobs, by their index in turn->places */
+	size_t out;		  /* expected bytes of their replies */
 	struct progress progress; /* of the request at input + used */
 	enum conn_state waits;	  /* CONN_READY or CONN_WAIT_...: a whole
 				   * request is left for a later turn; or 0 */
@@ -56,37 +57,38 @@ struct part {
 	bool closes;	    /* after its last job */
 };
 
-/* A job and its place in the turn's calls of the store. */
+/* A job, and where it is in the arrays of the turn's store calls. */
 struct place {
 	struct job job;
-	size_t at;	/* its tally, item or new item */
-	int64_t visits; /* of its counter in this turn, up to this job */
+	size_t at;	/* index of its tally, item or new item */
+	int64_t visits; /* of its counter in this turn, up to and with it */
 };
 
 struct turn {
 	const struct settings *settings;
 	struct conn_pool *pool;
 	struct moment moment;
-	bool ends;	   /* the worker ends: each reply closes */
-	size_t jobs_max;   /* that may be taken now: half are for newcomers */
-	size_t jobs_share; /* that one connection may take */
+	bool ends;	   /* the worker exits: connections close */
+	size_t jobs_max;   /* limit of `len` in this phase of reading */
+	size_t jobs_share; /* limit of a part */
 	struct part parts[TURN_PARTS];
 	size_t parts_len;
 	struct place places[TURN_JOBS];
-	struct access access[TURN_JOBS];  /* touched only with an access log */
-	char rooms[TURN_JOBS][SITE_ROOM]; /* and these only by escapes */
+	struct access access[TURN_JOBS];  /* used only with an access log */
+	char rooms[TURN_JOBS][SITE_ROOM]; /* only by paths with escapes */
 	size_t len;
 	struct tally tallies[TURN_JOBS];
 	size_t tallies_len;
 	uint16_t slots[TURN_SLOTS]; /* hash of a name -> its tally, plus one */
-	uint16_t taken[TURN_JOBS];  /* which of them are in use */
+	uint16_t taken[TURN_JOBS];  /* slots in use */
 	size_t slots_len;
-	struct item items[STORE_ITEMS_MAX]; /* to be read */
+	struct item items[STORE_ITEMS_MAX]; /* to be read by id */
 	size_t items_len;
 	struct item new_items[STORE_NEW_ITEMS_MAX];
 	size_t new_items_len;
-	bool pings;	    /* somebody asks for the store's health */
-	struct job *change; /* a CALL_SET or CALL_DROP: one a turn; or NULL */
+	bool pings; /* a job is CALL_PING */
+	struct job
+		*change; /* the CALL_SET or CALL_DROP of this turn, or NULL */
 	size_t arena_used, texts_used;
 	struct http_request request;
 	size_t out_len;
@@ -96,36 +98,36 @@ struct turn {
 	char arena[TURN_ARENA];
 };
 
-/* A turn of nothing, for the life of a worker; NULL with errno. Both have to
- * outlive it. */
+/* Allocates a turn, for the life of the worker; its arguments must outlive it.
+ * NULL with errno. */
 struct turn *turn_open(const struct settings *settings, struct conn_pool *pool);
 
 /*
- * Begins a turn: looks at the clock, and takes up what waits in the pool.
- * `events` is how many connections are about to be read.
+ * Begins a turn: reads the clock and the requests of connections that wait for
+ * a turn. `events` is the number of connections that will be read, an estimate.
  */
 void turn_begin(struct turn *turn, size_t events);
 
 /* Whether another connection can be read in this turn. */
 bool turn_has_place(const struct turn *turn);
 
-/* Receives from a connection, and takes the requests that have wholly come. It
- * is closed at its end. */
+/* Receives from a connection and makes jobs of its whole requests. At end of
+ * input the connection is closed. */
 void turn_read(struct turn *turn, struct conn *c);
 
-/* Makes the store's calls. */
+/* Makes the store's calls of all jobs and puts the results into them. */
 void turn_commit(struct turn *turn);
 
-/* Answers all jobs, puts every connection of the turn into the state it has
- * after it, and ends the turn. */
+/* Sends the replies of all jobs, moves the connections to their next states,
+ * and ends the turn. */
 void turn_answer(struct turn *turn);
 
-/* Outside of a turn: answers what a connection has sent so far with a refusal,
- * and ends it. `why` is static. */
+/* Called between turns: answers the half request of a connection with `status`
+ * and closes it. `why` is a static phrase. */
 void turn_refuse(struct turn *turn, struct conn *c, int status,
 		 const char *why);
 
-/* What has become of a connection whose output can be sent on. */
+/* Sends kept output of a connection in CONN_SEND. */
 void turn_flush(struct turn *turn, struct conn *c);
 
 #endif
