@@ -345,18 +345,18 @@ static int http_open_worker(struct worker *w)
 	    (store_watch() >= 0 &&
 	     http_watch(w, store_watch(), EPOLLIN, &store_mark) < 0))
 		return -1;
-	site_open(w->settings);
 	w->pool.now = clock_ms();
 	http_start_accepting(w);
 	return 0;
 }
 
-int http_serve(const struct settings *settings, int listener, int leash,
-	       const struct balance *balance)
+int http_serve(const struct settings *settings, const struct process *process,
+	       int listener, int leash, const struct balance *balance)
 {
 	static struct worker worker;
 
 	worker.settings = settings;
+	site_open(settings, process);
 	worker.listener = listener;
 	worker.leash = leash;
 	worker.balance = balance;

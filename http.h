@@ -5,6 +5,7 @@
 #define HTTP_H
 
 #include "turn/balance.h"
+#include "util/process.h"
 #include "util/settings.h"
 
 /*
@@ -17,7 +18,7 @@
  *     and idle connections stay for 5 s.
  * All signals but SIGALRM are blocked. Gives the exit code of the process.
  */
-int http_serve(const struct settings *settings, int listener, int leash,
-	       const struct balance *balance);
+int http_serve(const struct settings *settings, const struct process *process,
+	       int listener, int leash, const struct balance *balance);
 
 #endif

@@ -28,7 +28,7 @@ void run_open_store(const struct settings *settings)
 }
 
 /* A counter's name, as an argument. */
-static struct slice read_name(const char *command, const char *name)
+static struct slice command_read_name(const char *command, const char *name)
 {
 	const char *fault = store_name_fault(slice_of(name));
 
@@ -38,12 +38,12 @@ static struct slice read_name(const char *command, const char *name)
 }
 
 /* get [NAME] */
-static int get(const struct settings *settings, int argc, char **argv)
+static int command_get(const struct settings *settings, int argc, char **argv)
 {
 	struct tally tally = {.counter = SLICE(STORE_HOME)};
 
 	if (argc > 0)
-		tally.counter = read_name("get", argv[0]);
+		tally.counter = command_read_name("get", argv[0]);
 	run_open_store(settings);
 	store_add(&tally, 1);
 	if (tally.status == 404)
@@ -56,9 +56,9 @@ static int get(const struct settings *settings, int argc, char **argv)
 }
 
 /* set NAME N */
-static int set(const struct settings *settings, int argc, char **argv)
+static int command_set(const struct settings *settings, int argc, char **argv)
 {
-	struct slice counter = read_name("set", argv[0]);
+	struct slice counter = command_read_name("set", argv[0]);
 	int64_t value;
 
 	(void)argc;
@@ -76,7 +76,7 @@ static int set(const struct settings *settings, int argc, char **argv)
 }
 
 /* Where the server of these settings can be reached from here. */
-static int connect_server(const struct settings *settings)
+static int command_connect_server(const struct settings *settings)
 {
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
 				   .sin6_addr = in6addr_loopback};
@@ -104,7 +104,7 @@ static int connect_server(const struct settings *settings)
 	return fd;
 }
 
-static int wait_for(int fd, short events, int64_t until)
+static int command_wait_for(int fd, short events, int64_t until)
 {
 	struct pollfd ready = {.fd = fd, .events = events};
 	int64_t left = until - clock_ms();
@@ -116,16 +116,16 @@ static int wait_for(int fd, short events, int64_t until)
 }
 
 /* Sends the request and reads the reply to its end: its length, or -1. */
-static ssize_t ask(int fd, char *reply, size_t cap, int64_t until)
+static ssize_t command_ask(int fd, char *reply, size_t cap, int64_t until)
 {
 	static const char request[] = "GET /health HTTP/1.0\r\n\r\n";
 	size_t len = 0;
 
-	if (wait_for(fd, POLLOUT, until) < 0 ||
+	if (command_wait_for(fd, POLLOUT, until) < 0 ||
 	    send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0)
 		return -1;
 	while (len < cap) {
-		if (wait_for(fd, POLLIN, until) < 0)
+		if (command_wait_for(fd, POLLIN, until) < 0)
 			return -1;
 		ssize_t n = recv(fd, reply + len, cap - len, 0);
 		if (n < 0)
@@ -138,13 +138,15 @@ static ssize_t ask(int fd, char *reply, size_t cap, int64_t until)
 }
 
 /* health */
-static int health(const struct settings *settings, int argc, char **argv)
+static int command_health(const struct settings *settings, int argc,
+			  char **argv)
 {
 	static const char good[] = "HTTP/1.1 200 ";
 	char reply[8192];
 	int64_t until = clock_ms() + settings->store_timeout + HEALTH_MS;
-	int fd = connect_server(settings);
-	ssize_t n = fd >= 0 ? ask(fd, reply, sizeof(reply) - 1, until) : -1;
+	int fd = command_connect_server(settings);
+	ssize_t n =
+		fd >= 0 ? command_ask(fd, reply, sizeof(reply) - 1, until) : -1;
 
 	(void)argc;
 	(void)argv;
@@ -165,9 +167,9 @@ static const struct command {
 	const char *takes;
 	int (*run)(const struct settings *settings, int argc, char **argv);
 } commands[] = {
-	{"health", 0, 0, "nothing", health},
-	{"get", 0, 1, "[NAME]", get},
-	{"set", 2, 2, "NAME N", set},
+	{"health", 0, 0, "nothing", command_health},
+	{"get", 0, 1, "[NAME]", command_get},
+	{"set", 2, 2, "NAME N", command_set},
 	{"export", 0, 0, "nothing", run_export},
 	{"import", 0, 0, "nothing: it reads standard input", run_import},
 };

@@ -22,7 +22,7 @@ enum { OTHER_FILES = 32 /* descriptors that are no connections */ };
 /* CPUs of the cgroup's quota, rounded up: cgroup v2's "max 100000" or
  * "150000 100000"; 0 where there is none. In a container this is the root of
  * what is mounted. */
-static int quota_cpus(void)
+static int limits_quota_cpus(void)
 {
 	char text[64] = "";
 	long long quota, period;
@@ -41,7 +41,7 @@ static int quota_cpus(void)
 int run_workers(const struct settings *settings)
 {
 	cpu_set_t cpus;
-	int n = 1, quota = quota_cpus();
+	int n = 1, quota = limits_quota_cpus();
 
 	if (settings->workers)
 		return settings->workers;
@@ -76,7 +76,7 @@ void run_raise_limits(struct settings *settings)
 }
 
 /* capset(2). Written out, since musl comes without the kernel's headers. */
-static int drop_capabilities(void)
+static int limits_drop_capabilities(void)
 {
 	const struct {
 		uint32_t version;
@@ -91,7 +91,7 @@ static int drop_capabilities(void)
 	return (int)syscall(SYS_capset, &header, &none);
 }
 
-static int become(uid_t uid, gid_t gid)
+static int limits_become(uid_t uid, gid_t gid)
 {
 	if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(uid) < 0) {
 		log_error("cannot become uid %d:", (int)uid);
@@ -100,21 +100,37 @@ static int become(uid_t uid, gid_t gid)
 	return 0;
 }
 
-int run_drop_privileges(const struct settings *settings, bool warn)
+/* Of DATA_DIR; root where there is no such folder. */
+static struct {
+	bool is_known;
+	uid_t uid;
+	gid_t gid;
+} owner;
+
+void run_remember_owner(const struct settings *settings)
 {
 	struct stat st;
 
+	owner.is_known = stat(settings->data_dir, &st) == 0;
+	owner.uid = owner.is_known ? st.st_uid : 0;
+	owner.gid = owner.is_known ? st.st_gid : 0;
+}
+
+int run_drop_privileges(const struct settings *settings, bool warn)
+{
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (geteuid() != 0)
 		return 0;
-	if (stat(settings->data_dir, &st) == 0 && st.st_uid != 0)
-		return become(st.st_uid, st.st_gid);
+	if (!owner.is_known)
+		run_remember_owner(settings);
+	if (owner.uid != 0)
+		return limits_become(owner.uid, owner.gid);
 	if (warn)
 		log_warn("running as root, without its capabilities: %s "
 			 "belongs to root (chown it to another user, and the "
 			 "workers run as that)",
 			 settings->data_dir);
-	if (drop_capabilities() < 0) {
+	if (limits_drop_capabilities() < 0) {
 		log_error("cannot drop capabilities:");
 		return -1;
 	}

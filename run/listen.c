@@ -21,7 +21,7 @@ struct address {
 	socklen_t len;
 };
 
-static struct address address_of(const char *text, int port)
+static struct address listen_address_of(const char *text, int port)
 {
 	struct address a = {.len = sizeof(a.as.in6)};
 
@@ -37,7 +37,7 @@ static struct address address_of(const char *text, int port)
 	return a;
 }
 
-static int set(int fd, int level, int option, int value)
+static int listen_set(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value));
 }
@@ -52,9 +52,10 @@ static int listen_on(const struct address *a)
 		return -1;
 	/* Both families on "::"; connections inherit TCP_NODELAY: every reply
 	 * is sent whole, and must not wait for the one before. */
-	if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
-	    (family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) < 0) ||
-	    set(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 ||
+	if (listen_set(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
+	    (family == AF_INET6 &&
+	     listen_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) < 0) ||
+	    listen_set(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 ||
 	    bind(fd, &a->as.any, a->len) < 0 || listen(fd, BACKLOG) < 0) {
 		int error = errno;
 
@@ -68,13 +69,13 @@ static int listen_on(const struct address *a)
 int run_listen(const struct settings *settings)
 {
 	const char *bind = settings->bind ? settings->bind : "::";
-	struct address a = address_of(bind, settings->port);
+	struct address a = listen_address_of(bind, settings->port);
 	int fd = listen_on(&a);
 
 	if (fd < 0 && !settings->bind &&
 	    (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
 		bind = "0.0.0.0"; /* a machine without IPv6 */
-		a = address_of(bind, settings->port);
+		a = listen_address_of(bind, settings->port);
 		fd = listen_on(&a);
 	}
 	if (fd < 0)

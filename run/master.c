@@ -34,14 +34,16 @@ struct worker_slot {
 	pid_t pid;	/* 0: none now */
 	pid_t retiring; /* the one before, after SIGHUP; or 0 */
 	int share;	/* its slot among those of the connections' shares */
-	int retiring_share; /* and that of the one before */
+	int retiring_share;   /* and that of the one before */
+	bool wants_successor; /* SIGHUP has come, and no successor yet */
 	int64_t started;
-	int64_t start_at; /* when to try again */
+	int64_t start_at; /* no worker is forked before then */
 	int backoff;	  /* ms; 0: the last start was good */
 };
 
 struct master {
 	struct settings *settings;
+	struct process process;
 	int listener;
 	int leash[2]; /* workers read the end of file of [0] */
 	int slots_len;
@@ -52,7 +54,7 @@ struct master {
 };
 
 /* What a fork leaves to the child: its own store, and no master's ends. */
-static int run_worker(struct master *m, int share)
+static int master_run_worker(struct master *m, int share)
 {
 	close(m->leash[1]);
 	prctl(PR_SET_NAME, "visitd-worker", 0, 0, 0);
@@ -62,31 +64,47 @@ static int run_worker(struct master *m, int share)
 	if (store_open(m->settings) != 0)
 		log_warn("the store cannot be used now: %s", store_error());
 	balance_enter(&m->balance, share);
-	int status =
-		http_serve(m->settings, m->listener, m->leash[0], &m->balance);
+	int status = http_serve(m->settings, &m->process, m->listener,
+				m->leash[0], &m->balance);
 	if (store_close())
 		log_error("%s", store_error());
 	return status;
 }
 
-static void start_worker(struct master *m, struct worker_slot *slot)
+/* Puts off the next fork, each time for longer. */
+static void master_back_off(struct worker_slot *slot)
 {
-	int64_t now = clock_ms();
+	int twice = slot->backoff * 2;
+
+	if (slot->backoff == 0)
+		slot->backoff = BACKOFF_MS;
+	else
+		slot->backoff = twice < BACKOFF_MAX ? twice : BACKOFF_MAX;
+	slot->start_at = clock_ms() + slot->backoff;
+}
+
+/* Forks a worker with that slot of the balance. False: it will be tried again.
+ */
+static bool master_start_worker(struct master *m, struct worker_slot *slot,
+				int share)
+{
 	pid_t pid = fork();
 
 	if (pid == 0)
-		exit(run_worker(m, slot->share));
+		exit(master_run_worker(m, share));
 	if (pid < 0) {
 		log_error("cannot fork a worker:");
-		slot->backoff = slot->backoff ? slot->backoff * 2 : BACKOFF_MS;
-		slot->start_at = now + slot->backoff;
-		return;
+		master_back_off(slot);
+		return false;
 	}
 	slot->pid = pid;
-	slot->started = now;
+	slot->share = share;
+	slot->started = clock_ms();
+	slot->wants_successor = false;
+	return true;
 }
 
-static void say_death(pid_t pid, int status)
+static void master_say_death(pid_t pid, int status)
 {
 	if (WIFSIGNALED(status))
 		log_error("worker %d was killed by signal %d (%s)", (int)pid,
@@ -98,23 +116,19 @@ static void say_death(pid_t pid, int status)
 		log_info("worker %d ended", (int)pid);
 }
 
-/* When a dead worker's successor starts: at once, unless it died young. */
-static void plan_start(struct worker_slot *slot)
+/* A dead worker's successor starts at once, unless the worker died young. */
+static void master_plan_start(struct worker_slot *slot)
 {
-	int64_t now = clock_ms();
-
-	if (now - slot->started >= HEALTHY_MS)
-		slot->backoff = 0;
-	else if (slot->backoff == 0)
-		slot->backoff = BACKOFF_MS;
-	else if (slot->backoff < BACKOFF_MAX)
-		slot->backoff *= 2;
 	slot->pid = 0;
-	slot->start_at = now + slot->backoff;
+	slot->start_at = 0;
+	if (clock_ms() - slot->started < HEALTHY_MS)
+		master_back_off(slot);
+	else
+		slot->backoff = 0;
 }
 
 /* Reaps every dead child, also those that a PID 1 is handed. */
-static void reap_children(struct master *m)
+static void master_reap_children(struct master *m)
 {
 	int status;
 	pid_t pid;
@@ -129,27 +143,60 @@ static void reap_children(struct master *m)
 					      slot->retiring_share);
 			} else if (slot->pid == pid) {
 				balance_leave(&m->balance, slot->share);
-				say_death(pid, status);
-				plan_start(slot);
+				master_say_death(pid, status);
+				master_plan_start(slot);
 			}
 		}
 	}
 }
 
-static void start_due(struct master *m)
+/*
+ * SIGHUP: first the successor, then the word to the old worker, so that nobody
+ * is refused. There is one retiring worker a slot: the balance has two slots
+ * for the two of them, and each has one writer.
+ */
+static void master_replace_worker(struct master *m, struct worker_slot *slot)
 {
-	for (int i = 0; i < m->slots_len; i++)
-		if (!m->slots[i].pid && clock_ms() >= m->slots[i].start_at)
-			start_worker(m, &m->slots[i]);
+	int old_share = slot->share;
+	pid_t old = slot->pid;
+
+	if (!master_start_worker(m, slot,
+				 (old_share + m->slots_len) % m->balance.len))
+		return;
+	slot->retiring = old;
+	slot->retiring_share = old_share;
+	kill(old, SIGHUP);
+}
+
+/* Whether a worker of the slot is to be forked, as soon as its time has come.
+ */
+static bool master_wants_fork(const struct worker_slot *slot)
+{
+	return !slot->pid || (slot->wants_successor && !slot->retiring);
+}
+
+static void master_start_due(struct master *m)
+{
+	for (int i = 0; i < m->slots_len; i++) {
+		struct worker_slot *slot = &m->slots[i];
+
+		if (!master_wants_fork(slot) || clock_ms() < slot->start_at)
+			continue;
+		if (slot->pid)
+			master_replace_worker(m, slot);
+		else
+			master_start_worker(m, slot, slot->share);
+	}
 }
 
 /* Milliseconds to the next start, or -1. */
-static int next_start(const struct master *m)
+static int master_next_start(const struct master *m)
 {
 	int64_t now = clock_ms(), next = INT64_MAX;
 
 	for (int i = 0; i < m->slots_len; i++)
-		if (!m->slots[i].pid && m->slots[i].start_at < next)
+		if (master_wants_fork(&m->slots[i]) &&
+		    m->slots[i].start_at < next)
 			next = m->slots[i].start_at;
 	if (next == INT64_MAX)
 		return -1;
@@ -158,7 +205,7 @@ static int next_start(const struct master *m)
 
 /* Here and not in each worker: they have given up what may be needed to read
  * them, and one that is replaced later has to know what the others know. */
-static void read_secrets(struct master *m)
+static void master_read_secrets(struct master *m)
 {
 	char error[512];
 
@@ -166,31 +213,18 @@ static void read_secrets(struct master *m)
 		log_error("%s (going on with the one from before)", error);
 }
 
-/* Successors first, then the word to the old ones: nobody is refused. */
-static void replace_workers(struct master *m)
+static void master_replace_workers(struct master *m)
 {
 	log_info("replacing the workers");
-	read_secrets(m);
+	master_read_secrets(m);
 	for (int i = 0; i < m->slots_len; i++) {
-		struct worker_slot *slot = &m->slots[i];
-		pid_t old = slot->pid;
-		int old_share = slot->share;
-
-		slot->pid = 0;
-		slot->backoff = 0;
-		slot->share = (old_share + m->slots_len) % m->balance.len;
-		start_worker(m, slot);
-		if (!old)
-			continue;
-		/* One that still retires from the last SIGHUP is reaped without
-		 * being known; it ends by itself. */
-		slot->retiring = old;
-		slot->retiring_share = old_share;
-		kill(old, SIGHUP);
+		m->slots[i].wants_successor = true;
+		m->slots[i].backoff = 0;
+		m->slots[i].start_at = 0;
 	}
 }
 
-static void signal_workers(const struct master *m, int signal_number)
+static void master_signal_workers(const struct master *m, int signal_number)
 {
 	for (int i = 0; i < m->slots_len; i++) {
 		if (m->slots[i].pid)
@@ -200,7 +234,7 @@ static void signal_workers(const struct master *m, int signal_number)
 	}
 }
 
-static bool has_workers(const struct master *m)
+static bool master_has_workers(const struct master *m)
 {
 	for (int i = 0; i < m->slots_len; i++)
 		if (m->slots[i].pid || m->slots[i].retiring)
@@ -209,7 +243,7 @@ static bool has_workers(const struct master *m)
 }
 
 /* The workers read the first three by signalfd. */
-static void awaited_signals(sigset_t *signals)
+static void master_awaited_signals(sigset_t *signals)
 {
 	sigemptyset(signals);
 	sigaddset(signals, SIGTERM);
@@ -218,7 +252,7 @@ static void awaited_signals(sigset_t *signals)
 	sigaddset(signals, SIGCHLD);
 }
 
-static int wait_signal(const struct master *m, int ms)
+static int master_wait_signal(const struct master *m, int ms)
 {
 	struct timespec t = {.tv_sec = ms / 1000,
 			     .tv_nsec = ms % 1000 * 1000000L};
@@ -227,40 +261,41 @@ static int wait_signal(const struct master *m, int ms)
 		      : sigtimedwait(&m->signals, NULL, &t);
 }
 
-static int stop(struct master *m)
+static int master_stop(struct master *m)
 {
 	int64_t until = clock_ms() + STOP_MS;
 
 	log_info("stopping");
 	close(m->listener);
-	signal_workers(m, SIGTERM);
-	for (reap_children(m); has_workers(m); reap_children(m)) {
+	master_signal_workers(m, SIGTERM);
+	for (master_reap_children(m); master_has_workers(m);
+	     master_reap_children(m)) {
 		int64_t left = until - clock_ms();
 
 		if (left <= 0) {
 			log_error("workers did not end in time: killing them");
-			signal_workers(m, SIGKILL);
+			master_signal_workers(m, SIGKILL);
 			return EXIT_SYSTEM;
 		}
-		wait_signal(m, (int)left);
+		master_wait_signal(m, (int)left);
 	}
 	return EXIT_DONE;
 }
 
-static int supervise(struct master *m)
+static int master_supervise(struct master *m)
 {
 	for (;;) {
-		start_due(m);
-		switch (wait_signal(m, next_start(m))) {
+		master_start_due(m);
+		switch (master_wait_signal(m, master_next_start(m))) {
 		case SIGCHLD:
-			reap_children(m);
+			master_reap_children(m);
 			break;
 		case SIGHUP:
-			replace_workers(m);
+			master_replace_workers(m);
 			break;
 		case SIGTERM:
 		case SIGINT:
-			return stop(m);
+			return master_stop(m);
 		default: /* a time to start somebody */
 			break;
 		}
@@ -271,18 +306,16 @@ int run_master(struct settings *settings, int listener)
 {
 	struct master m = {.settings = settings, .listener = listener};
 
-	awaited_signals(&m.signals);
-	int status = store_prepare(settings);
-	if (status)
-		die(status, "%s", store_error());
-	m.slots_len = run_workers(settings);
+	master_awaited_signals(&m.signals);
+	m.process.started = time(NULL);
+	m.process.workers = m.slots_len = run_workers(settings);
 	m.slots = calloc((size_t)m.slots_len, sizeof(*m.slots));
-	for (int i = 0; i < m.slots_len; i++)
-		m.slots[i].share = i;
 	if (!m.slots || pipe(m.leash) < 0 ||
 	    balance_open(&m.balance, 2 * m.slots_len) < 0)
 		die(EXIT_SYSTEM, "cannot start:");
-	status = supervise(&m);
+	for (int i = 0; i < m.slots_len; i++)
+		m.slots[i].share = i;
+	int status = master_supervise(&m);
 	free(m.slots);
 	return status;
 }
@@ -291,7 +324,7 @@ void run_block_signals(void)
 {
 	sigset_t signals;
 
-	awaited_signals(&signals);
+	master_awaited_signals(&signals);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
@@ -301,9 +334,12 @@ void run_block_signals(void)
 
 void run_look_at_store(const struct settings *settings)
 {
-	int status;
-	pid_t pid = fork();
+	int status = store_prepare(settings);
 
+	if (status)
+		die(status, "%s", store_error());
+	run_remember_owner(settings);
+	pid_t pid = fork();
 	if (pid < 0)
 		die(EXIT_SYSTEM, "cannot fork:");
 	if (pid == 0) {

@@ -29,16 +29,21 @@ int run_workers(const struct settings *settings);
  */
 void run_raise_limits(struct settings *settings);
 
+/* Remembers who owns DATA_DIR now: workers that start while it is away become
+ * that user, too. */
+void run_remember_owner(const struct settings *settings);
+
 /*
- * As root: takes the owner of DATA_DIR for good, or, when that is root, drops
+ * As root: becomes the owner of DATA_DIR for good, or, when that is root, drops
  * every capability. Gives 0, or -1 with a log line. `warn`: say that it stays
  * root.
  */
 int run_drop_privileges(const struct settings *settings, bool warn);
 
 /*
- * Looks at the store in a process of its own, as a worker would see it, and
- * dies with the store's exit code if it cannot be used.
+ * Prepares the store in this process, and remembers the owner of DATA_DIR; then
+ * looks at the store in a process of its own, as a worker would see it. Dies
+ * with the store's exit code if it cannot be used.
  */
 void run_look_at_store(const struct settings *settings);
 

@@ -32,7 +32,8 @@ struct import {
 	size_t len, cap;
 };
 
-static void print_line(struct slice counter, int64_t total, void *context)
+static void transfer_print_line(struct slice counter, int64_t total,
+				void *context)
 {
 	(void)context;
 	printf("%" PRId64 " %.*s\n", total, (int)counter.n, counter.p);
@@ -44,7 +45,7 @@ int run_export(const struct settings *settings, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	run_open_store(settings);
-	if (store_each(print_line, NULL))
+	if (store_each(transfer_print_line, NULL))
 		die(EXIT_SYSTEM, "%s", store_error());
 	store_close();
 	if (fflush(stdout) != 0 || ferror(stdout))
@@ -53,7 +54,7 @@ int run_export(const struct settings *settings, int argc, char **argv)
 }
 
 /* Room for one more of `size` bytes; it ends the program when there is none. */
-static void *grow(void *old, size_t len, size_t *cap, size_t size)
+static void *transfer_grow(void *old, size_t len, size_t *cap, size_t size)
 {
 	if (len < *cap)
 		return old;
@@ -74,12 +75,12 @@ refuse_line(size_t number, struct slice line, const char *fault)
 }
 
 /* No more digits than the largest one has: a line is at most so long. */
-static bool read_total(struct slice text, int64_t *total)
+static bool transfer_read_total(struct slice text, int64_t *total)
 {
 	return text.n < NUMBER_MAX && number_read(text, total);
 }
 
-static struct line read_line(struct slice text, size_t number)
+static struct line transfer_read_line(struct slice text, size_t number)
 {
 	struct line line = {.number = number};
 	const char *space = text.n ? memchr(text.p, ' ', text.n) : NULL;
@@ -90,7 +91,7 @@ static struct line read_line(struct slice text, size_t number)
 	if (!space)
 		refuse_line(number, text, "there is no space in it");
 	size_t digits = (size_t)(space - text.p);
-	if (!read_total((struct slice){text.p, digits}, &line.total))
+	if (!transfer_read_total((struct slice){text.p, digits}, &line.total))
 		refuse_line(number, text,
 			    "the total is no whole number from 0 to "
 			    "9223372036854775807");
@@ -102,26 +103,27 @@ static struct line read_line(struct slice text, size_t number)
 
 /* What more there is cannot be right: there is a bad line in what was read, or
  * one counter too many. */
-static size_t text_max(const struct settings *settings)
+static size_t transfer_text_max(const struct settings *settings)
 {
 	return ((size_t)settings->max_counters + 2) * LINE_BYTES;
 }
 
-static void read_text(struct import *in)
+static void transfer_read_text(struct import *in)
 {
 	size_t n;
 
 	do {
-		in->text = grow(in->text, in->text_len, &in->text_cap, 1);
+		in->text =
+			transfer_grow(in->text, in->text_len, &in->text_cap, 1);
 		n = fread(in->text + in->text_len, 1,
 			  in->text_cap - in->text_len, stdin);
 		in->text_len += n;
-	} while (n > 0 && in->text_len <= text_max(in->settings));
+	} while (n > 0 && in->text_len <= transfer_text_max(in->settings));
 	if (ferror(stdin))
 		die(EXIT_SYSTEM, "cannot read standard input:");
 }
 
-static void read_lines(struct import *in)
+static void transfer_read_lines(struct import *in)
 {
 	struct slice rest = {in->text, in->text_len};
 	int named = 0;
@@ -130,10 +132,10 @@ static void read_lines(struct import *in)
 		const char *end = memchr(rest.p, '\n', rest.n);
 		size_t n = end ? (size_t)(end - rest.p) : rest.n;
 
-		in->lines =
-			grow(in->lines, in->len, &in->cap, sizeof(*in->lines));
+		in->lines = transfer_grow(in->lines, in->len, &in->cap,
+					  sizeof(*in->lines));
 		struct line *line = &in->lines[in->len++];
-		*line = read_line((struct slice){rest.p, n}, in->len);
+		*line = transfer_read_line((struct slice){rest.p, n}, in->len);
 		named += !store_is_home(line->name);
 		if (named > in->settings->max_counters)
 			refuse_line(in->len, (struct slice){rest.p, n},
@@ -143,7 +145,7 @@ static void read_lines(struct import *in)
 }
 
 /* qsort's: by name, then by number */
-static int compare(const void *a, const void *b)
+static int transfer_compare(const void *a, const void *b)
 {
 	const struct line *x = *(struct line *const *)a;
 	const struct line *y = *(struct line *const *)b;
@@ -157,7 +159,8 @@ static int compare(const void *a, const void *b)
 }
 
 /* The first line whose name was there before, or NULL. */
-static const struct line *find_duplicate(const struct line **sorted, size_t len)
+static const struct line *transfer_find_duplicate(const struct line **sorted,
+						  size_t len)
 {
 	const struct line *found = NULL;
 
@@ -168,7 +171,7 @@ static const struct line *find_duplicate(const struct line **sorted, size_t len)
 	return found;
 }
 
-static void check_names(const struct import *in)
+static void transfer_check_names(const struct import *in)
 {
 	const struct line **sorted = calloc(in->len + 1, sizeof(*sorted));
 
@@ -176,15 +179,15 @@ static void check_names(const struct import *in)
 		die(EXIT_SYSTEM, "cannot keep what is read:");
 	for (size_t i = 0; i < in->len; i++)
 		sorted[i] = &in->lines[i];
-	qsort(sorted, in->len, sizeof(*sorted), compare);
-	const struct line *found = find_duplicate(sorted, in->len);
+	qsort(sorted, in->len, sizeof(*sorted), transfer_compare);
+	const struct line *found = transfer_find_duplicate(sorted, in->len);
 	free(sorted);
 	if (found)
 		refuse_line(found->number, found->name,
 			    "this name was there before");
 }
 
-static void set_totals(const struct import *in)
+static void transfer_set_totals(const struct import *in)
 {
 	for (size_t i = 0; i < in->len; i++) {
 		const struct line *line = &in->lines[i];
@@ -205,14 +208,14 @@ int run_import(const struct settings *settings, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	read_text(&in);
-	read_lines(&in);
-	check_names(&in);
+	transfer_read_text(&in);
+	transfer_read_lines(&in);
+	transfer_check_names(&in);
 	/* One sync for all of them: 100,000 took 40 s with one for each. */
 	if (at_once.sync == SYNC_ALWAYS)
 		at_once.sync = SYNC_EVERYSEC;
 	run_open_store(&at_once);
-	set_totals(&in);
+	transfer_set_totals(&in);
 	if (store_close())
 		die(EXIT_SYSTEM, "%s", store_error());
 	free(in.lines);

@@ -7,10 +7,18 @@
 #include "util/text.h"
 
 static const struct settings *settings;
+static const struct process *process;
 
-void site_open(const struct settings *by)
+void site_open(const struct settings *of_server,
+	       const struct process *of_master)
 {
-	settings = by;
+	settings = of_server;
+	process = of_master;
+}
+
+const struct process *site_process(void)
+{
+	return process;
 }
 
 const struct settings *site_settings(void)

@@ -12,6 +12,7 @@
 #include "http/reply.h"
 #include "store/store.h"
 #include "util/date.h"
+#include "util/process.h"
 #include "util/settings.h"
 #include "util/slice.h"
 
@@ -83,11 +84,10 @@ struct moment {
 	char local[DATE_LOCAL_SIZE];
 };
 
-/* Sets the settings, which must outlive the site. */
-void site_open(const struct settings *settings);
-
-/* The settings, for pages. */
+/* Sets what pages may need to know; both must outlive the site. */
+void site_open(const struct settings *settings, const struct process *process);
 const struct settings *site_settings(void);
+const struct process *site_process(void);
 
 /*
  * Makes a job of a request that arrived at `now`. A refused one has a status,

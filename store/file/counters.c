@@ -10,26 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOCKED_MS = 20 /* the wait for a lock that was held too long before */ };
-
 static struct {
 	const struct settings *settings;
 	struct table table;
 	char path[PATH_MAX];
-	bool unsynced;
 } counters;
 
-int counters_open(const struct settings *settings)
+void counters_open(const struct settings *settings, struct folder *folder)
 {
-	int n = snprintf(counters.path, sizeof(counters.path), "%s/counters",
-			 settings->data_dir);
+	snprintf(counters.path, sizeof(counters.path), "%s/counters",
+		 settings->data_dir);
 
 	counters.settings = settings;
-	counters.unsynced = false;
 	counters.table = (struct table){
-		.file = {.path = counters.path, .fd = -1},
+		.file = {.path = counters.path, .folder = folder, .fd = -1},
 	};
-	return n < PATH_MAX - 8 ? 0 : -1;
 }
 
 void counters_close(void)
@@ -37,39 +32,16 @@ void counters_close(void)
 	table_close(&counters.table);
 }
 
-bool counters_is_unsynced(void)
+struct disk_file *counters_file(void)
 {
-	return counters.unsynced;
+	return &counters.table.file;
 }
 
-int counters_sync(void)
+/* After unlocking, before answering. `wrote`: this call has. */
+static int counters_settle(bool wrote)
 {
-	int status = counters.unsynced ? table_sync(&counters.table) : 0;
-
-	counters.unsynced &= status != 0;
-	return status;
-}
-
-/* Who waited in vain once does not make every turn wait. */
-static int lock(bool create, int64_t deadline)
-{
-	int64_t soon = clock_ms() + LOCKED_MS;
-
-	if (counters.table.is_late && soon < deadline)
-		deadline = soon;
-	return table_lock(&counters.table, create, deadline);
-}
-
-/* After unlocking, before answering. `wrote`: this call did. */
-static int sync_table(bool wrote)
-{
-	struct table *table = &counters.table;
-
-	if (counters.settings->sync == SYNC_EVERYSEC)
-		counters.unsynced |= wrote;
-	if (counters.settings->sync != SYNC_ALWAYS)
-		return 0;
-	return wrote || table->file.fresh ? table_sync(table) : 0;
+	return disk_settle(&counters.table.file,
+			   (enum sync_mode)counters.settings->sync, wrote);
 }
 
 /* A counter's row, as it is or as it will be. */
@@ -81,7 +53,7 @@ struct place {
 };
 
 /* A row for the name: the one that is there, or a fresh one. */
-static int find(struct slice name, struct place *place)
+static int counters_find(struct slice name, struct place *place)
 {
 	struct table *table = &counters.table;
 	int status = table_find(table, name, place->row, &place->number);
@@ -97,7 +69,7 @@ static int find(struct slice name, struct place *place)
 	return 0;
 }
 
-static int put(struct place *place)
+static int counters_put(struct place *place)
 {
 	struct table *table = &counters.table;
 
@@ -110,14 +82,12 @@ static int put(struct place *place)
 	return status;
 }
 
-static const char full[] = "counter is full";
-
 /* Under the lock: counts the tally's visits, or only reads. */
-static int count(struct tally *t)
+static int counters_count(struct tally *t)
 {
 	const struct date_day *today = &counters.table.today;
 	struct place place;
-	int status = find(t->counter, &place);
+	int status = counters_find(t->counter, &place);
 
 	if (status)
 		return status;
@@ -126,37 +96,28 @@ static int count(struct tally *t)
 		return 404;
 	int64_t total = row_total(place.row);
 	if (t->n > INT64_MAX - total)
-		return fail_own("%s", full);
+		return fail_own("counter is full");
 	t->total = total + t->n;
 	if (t->n > 0) {
 		row_set_total(place.row, t->total);
 		row_count(place.row, t->n, today);
-		status = put(&place);
+		status = counters_put(&place);
 	}
 	t->today = row_today(place.row, today);
 	return status;
 }
 
-/* Why, in words that last until the next call. */
-static const char *reason(int status)
+/* The error of a tally whose status has just been noted. */
+static const char *counters_error(int status)
 {
-	static char down[PATH_MAX + 512], no_room[128];
-
 	if (status == 404)
 		return "no such counter";
-	if (status == 503 && failure_is_own())
-		return full;
-	if (status == 507) {
-		snprintf(no_room, sizeof(no_room), "%s", failure_reason());
-		return no_room;
-	}
-	snprintf(down, sizeof(down), "%s", failure_answer());
-	return down;
+	return status == 507 ? failure_reason() : failure_answer();
 }
 
-static void refuse(struct tally *tallies, size_t len, int status)
+static void counters_refuse(struct tally *tallies, size_t len, int status)
 {
-	const char *why = reason(status);
+	const char *why = counters_error(status);
 
 	for (size_t i = 0; i < len; i++) {
 		if (store_is_home(tallies[i].counter))
@@ -167,7 +128,7 @@ static void refuse(struct tally *tallies, size_t len, int status)
 }
 
 /* Under the lock, and tells the log. *wrote: something is to be synced. */
-static void count_all(struct tally *tallies, size_t len, bool *wrote)
+static void counters_count_all(struct tally *tallies, size_t len, bool *wrote)
 {
 	int worst = 0;
 
@@ -176,11 +137,11 @@ static void count_all(struct tally *tallies, size_t len, bool *wrote)
 
 		if (store_is_home(t->counter))
 			continue;
-		t->status = count(t);
+		t->status = counters_count(t);
 		if (t->status == 0)
 			*wrote |= t->n > 0;
 		else
-			t->error = reason(t->status);
+			t->error = counters_error(t->status);
 		if (t->status == 503 && !failure_is_own()) {
 			worst = 503;
 			failure_tell(FAILURE_COUNTERS, 503);
@@ -202,42 +163,52 @@ void counters_add(struct tally *tallies, size_t len, int64_t deadline)
 	}
 	if (!named)
 		return;
-	int status = lock(counting, deadline);
+	int status = table_lock(&counters.table, counting, deadline);
 	if (status) {
-		refuse(tallies, len, status);
+		counters_refuse(tallies, len, status);
 		failure_tell(FAILURE_COUNTERS, status);
 		return;
 	}
-	count_all(tallies, len, &wrote);
+	counters_count_all(tallies, len, &wrote);
 	table_unlock(&counters.table);
-	status = sync_table(wrote);
+	status = counters_settle(wrote);
 	if (status) {
-		refuse(tallies, len, status);
+		counters_refuse(tallies, len, status);
 		failure_tell(FAILURE_COUNTERS, status);
 	}
+}
+
+/* Ends a change: tells the log of its status. */
+static int counters_end_change(int status)
+{
+	if (!status)
+		status = counters_settle(true);
+	if (status == 0 || (status == 503 && !failure_is_own()))
+		failure_tell(FAILURE_COUNTERS, status);
+	return status;
 }
 
 int counters_set(struct slice name, int64_t value, int64_t deadline)
 {
 	struct place place;
-	int status = lock(true, deadline);
+	int status = table_lock(&counters.table, true, deadline);
 
-	if (status)
-		return status;
-	status = find(name, &place);
 	if (!status) {
-		row_set_total(place.row, value);
-		status = put(&place);
+		status = counters_find(name, &place);
+		if (!status) {
+			row_set_total(place.row, value);
+			status = counters_put(&place);
+		}
+		table_unlock(&counters.table);
 	}
-	table_unlock(&counters.table);
-	return status ? status : sync_table(true);
+	return counters_end_change(status);
 }
 
 /* Under the lock. */
-static int drop(struct slice name)
+static int counters_mark_dropped(struct slice name)
 {
 	struct place place;
-	int status = find(name, &place);
+	int status = counters_find(name, &place);
 
 	if (status)
 		return status;
@@ -246,20 +217,20 @@ static int drop(struct slice name)
 		return 404;
 	}
 	row_set_total(place.row, ROW_DROPPED);
-	status = put(&place);
+	status = counters_put(&place);
 	counters.table.dropped += status == 0;
 	return status;
 }
 
 int counters_drop(struct slice name, int64_t deadline)
 {
-	int status = lock(false, deadline);
+	int status = table_lock(&counters.table, false, deadline);
 
-	if (status)
-		return status;
-	status = drop(name);
-	table_unlock(&counters.table);
-	return status ? status : sync_table(true);
+	if (!status) {
+		status = counters_mark_dropped(name);
+		table_unlock(&counters.table);
+	}
+	return counters_end_change(status);
 }
 
 int counters_each(void (*each)(struct slice counter, int64_t total,
@@ -268,7 +239,7 @@ int counters_each(void (*each)(struct slice counter, int64_t total,
 {
 	size_t rows;
 	char *bytes;
-	int status = lock(false, deadline);
+	int status = table_lock(&counters.table, false, deadline);
 
 	if (status)
 		return status;
@@ -286,11 +257,10 @@ int counters_each(void (*each)(struct slice counter, int64_t total,
 	return 0;
 }
 
-int counters_look(int64_t deadline, bool *is_late)
+int counters_look(int64_t deadline)
 {
-	int status = lock(false, deadline);
+	int status = table_lock(&counters.table, false, deadline);
 
-	*is_late = counters.table.is_late;
 	if (!status)
 		table_unlock(&counters.table);
 	return status;

@@ -1,16 +1,17 @@
 /*
  * counters.h - the file store's counters with names, kept in a table
  *
- * For store/file/visits.c alone. Statuses and reasons are those of store.h;
+ * For store.c alone. Statuses and reasons are those of store.h;
  * what is called a deadline is a time of clock_ms().
  */
 #ifndef STORE_FILE_COUNTERS_H
 #define STORE_FILE_COUNTERS_H
 
+#include "store/file/disk.h"
 #include "store/store.h"
 
-/* 0, or -1 if the path is too long. */
-int counters_open(const struct settings *settings);
+/* Both must outlive it. */
+void counters_open(const struct settings *settings, struct folder *folder);
 void counters_close(void);
 
 /* Those of the tallies that are not of the home counter: one lock and one sync
@@ -22,13 +23,9 @@ int counters_each(void (*each)(struct slice counter, int64_t total,
 			       void *context),
 		  void *context, int64_t deadline);
 
-/* Whether the table can be used. `is_late` tells a lock that somebody else
- * holds from the rest. */
-int counters_look(int64_t deadline, bool *is_late);
+/* Whether the table can be used. */
+int counters_look(int64_t deadline);
 
-/* Whether a visit is not on disk yet (SYNC=everysec). */
-bool counters_is_unsynced(void);
-/* Brings it there: 0 or 503. */
-int counters_sync(void);
+struct disk_file *counters_file(void);
 
 #endif

@@ -1,5 +1,6 @@
 #include "store/file/disk.h"
 
+#include "store/failure.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -10,40 +11,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-/*
- * The identity of the file at `path` under the folder `at`. Not by stat: since
- * Linux 6.13 a look at the time of the last change makes the next write dirty
- * the inode, for a finer stamp, and each fdatasync then writes it, too (ext4,
- * 2,000 syncs: 4,002 blocks and 120 us each with stat, 2,048 and 82 us so). The
- * structure is that of linux/stat.h, since musl had none before 1.2.4.
- */
-static int identify(int at, const char *path, struct disk_identity *identity)
-{
-	struct {
-		uint32_t mask, block_size;
-		uint64_t attributes;
-		uint32_t links, uid, gid;
-		uint16_t mode, spare;
-		uint64_t inode;
-		uint64_t others[11];   /* sizes and times */
-		uint32_t major, minor; /* of a device file */
-		uint32_t device_major, device_minor;
-		uint64_t reserved[14];
-	} x;
-	const int flags = *path ? 0 : 0x1000; /* AT_EMPTY_PATH: `at` itself */
-	const unsigned inode_only = 0x100;    /* STATX_INO */
-
-	_Static_assert(sizeof(x) == 256, "the kernel's struct statx");
-	if (syscall(SYS_statx, at, path, flags, inode_only, &x) < 0)
-		return -1;
-	*identity =
-		(struct disk_identity){x.inode, x.device_major, x.device_minor};
-	return 0;
-}
+enum { LOCKED_MS = 20 /* the wait for a lock that was held too long before */ };
 
 int disk_open(struct disk_file *file, bool create)
 {
@@ -52,10 +23,12 @@ int disk_open(struct disk_file *file, bool create)
 
 	if (file->fd >= 0)
 		return 0;
+	if (file->folder && folder_check(file->folder) < 0)
+		return -1;
 	int fd = open(file->path, flags | (create ? O_CREAT : 0), 0644);
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) < 0 || identify(fd, "", &file->identity) < 0) {
+	if (fstat(fd, &st) < 0 || identity_of(fd, "", &file->identity) < 0) {
 		int error = errno;
 
 		close(fd);
@@ -82,16 +55,14 @@ void disk_close(struct disk_file *file)
 
 int disk_is_current(const struct disk_file *file)
 {
-	const struct disk_identity *mine = &file->identity;
-	struct disk_identity named;
+	struct identity named;
 
-	if (identify(AT_FDCWD, file->path, &named) < 0)
+	if (identity_of(AT_FDCWD, file->path, &named) < 0)
 		return errno == ENOENT ? 0 : -1;
-	return mine->inode == named.inode && mine->major == named.major &&
-	       mine->minor == named.minor;
+	return identity_equal(&named, &file->identity);
 }
 
-static void wake(int signal_number)
+static void disk_wake(int signal_number)
 {
 	(void)signal_number;
 }
@@ -100,9 +71,9 @@ static void wake(int signal_number)
  * flock has no timeout, so a signal interrupts it. The timer repeats: a single
  * one that fires between the look at the clock and flock is lost.
  */
-static int lock_by(int fd, int64_t deadline)
+static int disk_lock_by(int fd, int64_t deadline)
 {
-	struct sigaction action = {.sa_handler = wake}; /* no SA_RESTART */
+	struct sigaction action = {.sa_handler = disk_wake}; /* no SA_RESTART */
 	struct itimerval timer = {.it_interval = {.tv_usec = 10000}};
 	struct itimerval off = {.it_interval = {0, 0}};
 	int64_t left = deadline - clock_ms();
@@ -125,13 +96,13 @@ static int lock_by(int fd, int64_t deadline)
 	return done;
 }
 
-static int lock(int fd, int64_t deadline)
+static int disk_flock(int fd, int64_t deadline)
 {
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno != EWOULDBLOCK && errno != EINTR)
 		return -1;
-	return lock_by(fd, deadline);
+	return disk_lock_by(fd, deadline);
 }
 
 int disk_lock(struct disk_file *file, bool create, int64_t deadline)
@@ -139,7 +110,7 @@ int disk_lock(struct disk_file *file, bool create, int64_t deadline)
 	for (;;) {
 		if (disk_open(file, create) < 0)
 			return -1;
-		int done = lock(file->fd, deadline);
+		int done = disk_flock(file->fd, deadline);
 		int error = errno;
 		int current = disk_is_current(file);
 		if (done == 0 && current == 1)
@@ -155,6 +126,36 @@ int disk_lock(struct disk_file *file, bool create, int64_t deadline)
 		errno = done == 0 && current == 0 ? ESTALE : error;
 		return -1;
 	}
+}
+
+int disk_take(struct disk_file *file, bool create, int64_t deadline)
+{
+	int64_t soon = clock_ms() + LOCKED_MS;
+
+	if (file->is_late && soon < deadline)
+		deadline = soon;
+	file->is_late = false;
+	if (disk_lock(file, create, deadline) == 0)
+		return 0;
+	if (errno == ENOENT && !create)
+		return 0;
+	file->is_late = errno == ETIMEDOUT;
+	return disk_fail(file, "open and lock");
+}
+
+int disk_fail(const struct disk_file *file, const char *verb)
+{
+	switch (errno) {
+	case FOLDER_WRONG:
+		return folder_fail(file->folder);
+	case ETIMEDOUT:
+		return fail("%s is locked by another process", file->path);
+	case EINVAL:
+		if (file->fd < 0)
+			return fail("%s is not a regular file", file->path);
+		break;
+	}
+	return fail("cannot %s %s:", verb, file->path);
 }
 
 void disk_unlock(const struct disk_file *file)
@@ -207,40 +208,31 @@ ssize_t disk_read(const struct disk_file *file, char *buf, size_t len,
 	return (ssize_t)have;
 }
 
-static int sync_folder(const char *path)
-{
-	char folder[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
-
-	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)n : 1,
-		 slash ? path : ".");
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	int done = fsync(fd);
-	/* Some file systems cannot sync a folder and say so. */
-	if (done < 0 && errno == EINVAL)
-		done = 0;
-	int error = errno;
-	close(fd);
-	errno = error;
-	return done;
-}
-
 int disk_sync(struct disk_file *file)
 {
+	char folder[PATH_MAX];
 	int done;
 
 	do {
 		done = file->fresh ? fsync(file->fd) : fdatasync(file->fd);
 	} while (done < 0 && errno == EINTR);
-	if (done < 0 || !file->fresh)
-		return done;
-	if (sync_folder(file->path) < 0)
+	if (done < 0)
 		return -1;
-	file->fresh = false;
+	if (file->fresh) {
+		folder_of(file->path, folder);
+		if (folder_sync(folder) < 0)
+			return -1;
+	}
+	file->fresh = file->unsynced = false;
 	return 0;
+}
+
+int disk_settle(struct disk_file *file, enum sync_mode sync, bool wrote)
+{
+	file->unsynced |= wrote && sync != SYNC_NO;
+	if (file->fd < 0 || sync != SYNC_ALWAYS || !(wrote || file->fresh))
+		return 0;
+	return disk_sync(file) < 0 ? disk_fail(file, "sync") : 0;
 }
 
 off_t disk_size(const struct disk_file *file)
@@ -248,7 +240,7 @@ off_t disk_size(const struct disk_file *file)
 	return lseek(file->fd, 0, SEEK_END);
 }
 
-static void keep_owner(const struct disk_file *file, int fresh)
+static void disk_keep_owner(const struct disk_file *file, int fresh)
 {
 	struct stat st;
 
@@ -270,7 +262,7 @@ int disk_new(const struct disk_file *file, struct disk_file *fresh, char *path)
 	unlink(path); /* what a crash may have left */
 	if (disk_open(fresh, true) < 0)
 		return -1;
-	keep_owner(file, fresh->fd);
+	disk_keep_owner(file, fresh->fd);
 	if (flock(fresh->fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	disk_discard(fresh);

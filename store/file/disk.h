@@ -6,6 +6,9 @@
 #ifndef STORE_FILE_DISK_H
 #define STORE_FILE_DISK_H
 
+#include "store/file/folder.h"
+#include "util/settings.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,19 +16,21 @@
 
 struct disk_file {
 	const char *path;
+	struct folder
+		*folder; /* is checked before the file is opened; or NULL */
 	int fd;		 /* -1: not open */
 	bool fresh;	 /* not yet synced together with its folder */
-	unsigned opened; /* how often it was: what is known of another opening
-			  * may be about another file */
-	struct disk_identity {
-		uint64_t inode;
-		uint32_t major, minor; /* of the device */
-	} identity;		       /* of the open file */
+	bool unsynced;	 /* written, and not synced since */
+	bool is_late;	 /* the last wait for its lock was in vain */
+	unsigned opened; /* how often it was: what is known of another
+			  * opening may be about another file */
+	struct identity identity; /* of the open file */
 };
 
 /*
  * Opens the file for reading and writing, if it is not open; `create` makes it
- * when it is missing (mode 0644). EINVAL: it is no regular file.
+ * when it is missing (mode 0644). EINVAL: it is no regular file. FOLDER_WRONG:
+ * see folder.h; a file is missing (ENOENT) only in the right folder.
  */
 int disk_open(struct disk_file *file, bool create);
 void disk_close(struct disk_file *file);
@@ -44,6 +49,18 @@ int disk_is_current(const struct disk_file *file);
 int disk_lock(struct disk_file *file, bool create, int64_t deadline);
 void disk_unlock(const struct disk_file *file);
 
+/*
+ * The same for a call of the store: gives 0, or 503 with the reason noted
+ * (failure.h). 0 with file->fd < 0: the file is missing, and without `create`
+ * none is needed. After a wait that was in vain, later calls wait for a few
+ * milliseconds, until the lock is had again: not every turn waits while
+ * somebody else holds it.
+ */
+int disk_take(struct disk_file *file, bool create, int64_t deadline);
+
+/* Notes why `verb`, such as "read", has failed, by errno; gives 503. */
+int disk_fail(const struct disk_file *file, const char *verb);
+
 /* All of `len` bytes at `offset`; ENOSPC when the file takes none of them. */
 int disk_write(const struct disk_file *file, const char *text, size_t len,
 	       off_t offset);
@@ -54,7 +71,15 @@ ssize_t disk_read(const struct disk_file *file, char *buf, size_t len,
 /* Brings what was written to disk; a fresh file with its folder. */
 int disk_sync(struct disk_file *file);
 
-/* Bytes of the open file. (Not by stat: see disk.c.) */
+/*
+ * After the lock was released, and before answering: syncs what the setting
+ * asks for. `wrote`: this call has written. With SYNC_ALWAYS a file that was
+ * written, or is fresh, is synced now; with SYNC_EVERYSEC it is `unsynced`, for
+ * the tick. Gives 0, or 503 with the reason noted.
+ */
+int disk_settle(struct disk_file *file, enum sync_mode sync, bool wrote);
+
+/* Bytes of the open file. (Not by stat: see folder.c.) */
 off_t disk_size(const struct disk_file *file);
 
 /*

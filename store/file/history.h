@@ -27,7 +27,6 @@ struct history {
 	struct disk_file file;
 	struct stat seen;	  /* of the file when it was last read */
 	bool torn;		  /* a tail is to be cut off, when counting */
-	bool unsynced;		  /* a line that may not be on disk yet */
 	bool has_last;		  /* there is a last line: */
 	char last[DATE_DAY_SIZE]; /* its day, */
 	int64_t base;		  /* the total when that day began, */
@@ -50,7 +49,8 @@ int64_t history_today(const struct history *history, int64_t total);
  */
 int history_move(struct history *history, int64_t by);
 
-/* Brings appended lines to disk. To be called before answering. */
-int history_sync(struct history *history);
+/* Before answering: brings appended lines to disk, with SYNC_ALWAYS. Gives 0,
+ * or 503 with the reason noted. */
+int history_settle(struct history *history, enum sync_mode sync);
 
 #endif

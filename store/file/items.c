@@ -11,29 +11,32 @@
 #include "store/store.h"
 #include "util/clock.h"
 #include "util/number.h"
+#include "util/reason.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 
+enum { LINE_REST = 64 /* bytes of a line beside its texts */ };
+
 static struct {
 	const struct settings *settings;
 	struct lines lines;
 	char path[PATH_MAX];
-	bool unsynced;
-	char line[STORE_ITEM_JSON_MAX];
+	/* New items as lines: a byte of a text may take six in JSON. */
+	char text[6 * STORE_NEW_BYTES_MAX + STORE_NEW_ITEMS_MAX * LINE_REST];
+	size_t ends[STORE_NEW_ITEMS_MAX];
 	char read[STORE_ITEMS_MAX][STORE_ITEM_JSON_MAX];
 } items;
 
-int items_open(const struct settings *settings)
+void items_open(const struct settings *settings, struct folder *folder)
 {
+	snprintf(items.path, sizeof(items.path), "%s/items",
+		 settings->data_dir);
+
 	items.settings = settings;
-	items.unsynced = false;
-	items.lines.file = (struct disk_file){.path = items.path, .fd = -1};
-	return snprintf(items.path, sizeof(items.path), "%s/items",
-			settings->data_dir) < PATH_MAX
-		       ? 0
-		       : -1;
+	items.lines.file = (struct disk_file){
+		.path = items.path, .folder = folder, .fd = -1};
 }
 
 void items_close(void)
@@ -41,75 +44,66 @@ void items_close(void)
 	lines_close(&items.lines);
 }
 
-bool items_is_unsynced(void)
+struct disk_file *items_file(void)
 {
-	return items.unsynced;
+	return &items.lines.file;
 }
 
-int items_sync(void)
+static void items_write_text(const struct item *new, size_t len)
 {
-	if (items.unsynced && lines_sync(&items.lines) < 0)
-		return -1;
-	items.unsynced = false;
-	return 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		n += item_write(items.text + n, 0, new[i].name,
+				new[i].description);
+		items.text[n++] = '\n';
+		items.ends[i] = n;
+	}
 }
 
-static int append(size_t len)
+/* Those behind the first `appended` found no room. */
+static void items_settle(struct item *new, size_t len, size_t appended,
+			 int status)
 {
 	const struct settings *s = items.settings;
-	int done = lines_append(&items.lines, items.line, len,
-				(size_t)s->max_items,
-				clock_ms() + s->store_timeout);
+	const char *error = status ? failure_answer() : NULL;
+	int64_t id = (int64_t)(items.lines.len - appended);
 
-	if (done > 0) {
-		fail("there are MAX_ITEMS=%d items", s->max_items);
-		return 507;
+	if (!status && appended < len)
+		error = reason_write("there are MAX_ITEMS=%d items",
+				     s->max_items);
+	for (size_t i = 0; i < len; i++) {
+		new[i].status = status ? status : i < appended ? 0 : 507;
+		new[i].error = error;
+		new[i].id = ++id;
 	}
-	if (done < 0 && errno == ETIMEDOUT)
-		return fail("%s is locked by another process", items.path);
-	if (done < 0)
-		return fail("cannot write %s:", items.path);
-	items.unsynced |= s->sync != SYNC_NO;
-	if (s->sync == SYNC_ALWAYS && items_sync() < 0)
-		return fail("cannot sync %s:", items.path);
-	return 0;
-}
-
-static int create_one(struct slice name, struct slice description, int64_t *id)
-{
-	size_t len = item_write(items.line, 0, name, description);
-
-	items.line[len++] = '\n';
-	int status = append(len);
-	failure_tell(FAILURE_ITEMS, status == 507 ? 0 : status);
-	if (!status)
-		*id = (int64_t)items.lines.len;
-	return status;
 }
 
 void store_items_create(struct item *new, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		struct item *item = &new[i];
+	const struct settings *s = items.settings;
+	size_t appended;
 
-		item->status =
-			create_one(item->name, item->description, &item->id);
-		if (item->status)
-			item->error = item->status == 503 ? failure_answer()
-							  : failure_reason();
-	}
+	items_write_text(new, len);
+	int status = lines_append(&items.lines, items.text, items.ends, len,
+				  (size_t)s->max_items,
+				  clock_ms() + s->store_timeout, &appended);
+	if (!status && appended > 0)
+		status = disk_settle(&items.lines.file, (enum sync_mode)s->sync,
+				     true);
+	failure_tell(FAILURE_ITEMS, status);
+	items_settle(new, len, appended, status);
 }
 
-/* Each its own reason, in the room of its item. */
-static int fail_item(struct item *item, char *room)
+/* What is wrong with an item that is there. */
+static int items_refuse(struct item *item)
 {
-	snprintf(room, STORE_ITEM_JSON_MAX, "%s", failure_answer());
-	item->error = room;
+	item->error = failure_answer();
 	return item->status = 503;
 }
 
 /* Reads into `room`: the id is put before the members of the line. */
-static int get(struct item *item, char *room)
+static int items_get(struct item *item, char *room)
 {
 	size_t head = 0, n = (size_t)item->id, size;
 
@@ -124,19 +118,19 @@ static int get(struct item *item, char *room)
 	room[head++] = ',';
 	if (head + size > STORE_ITEM_JSON_MAX) {
 		fail("line %zu of %s is too long", n, items.path);
-		return fail_item(item, room);
+		return items_refuse(item);
 	}
 	/* The line's opening bracket goes where the comma will be. */
 	char *line = room + head - 1;
 	if (lines_read_line(&items.lines, n, line) < 0) {
-		fail("cannot read %s:", items.path);
-		return fail_item(item, room);
+		disk_fail(&items.lines.file, "read");
+		return items_refuse(item);
 	}
 	if (!item_is_valid((struct slice){line, size - 1})) {
 		fail("line %zu of %s is not understood: it should be "
 		     "{\"name\":\"...\",\"description\":\"...\"}",
 		     n, items.path);
-		return fail_item(item, room);
+		return items_refuse(item);
 	}
 	*line = ',';
 	item->json = (struct slice){room, head - 1 + size - 1};
@@ -148,12 +142,12 @@ void store_items_get(struct item *wanted, size_t len)
 	int bad = lines_catch_up(&items.lines);
 
 	if (bad < 0)
-		fail("cannot read %s:", items.path);
+		disk_fail(&items.lines.file, "read");
 	for (size_t i = 0; i < len; i++) {
 		if (bad < 0)
-			fail_item(&wanted[i], items.read[i]);
+			items_refuse(&wanted[i]);
 		else
-			get(&wanted[i], items.read[i]);
+			items_get(&wanted[i], items.read[i]);
 		if (wanted[i].status != 404)
 			failure_tell(FAILURE_ITEMS, wanted[i].status);
 	}

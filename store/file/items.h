@@ -2,22 +2,17 @@
  * items.h - the file store's items: `items`, a line of JSON each
  *
  * The calls of store.h that concern items are defined here; these are for
- * store/file/visits.c alone.
+ * store.c alone.
  */
 #ifndef STORE_FILE_ITEMS_H
 #define STORE_FILE_ITEMS_H
 
-#include "util/settings.h"
+#include "store/file/disk.h"
 
-#include <stdbool.h>
-
-/* 0, or -1 if the path is too long. */
-int items_open(const struct settings *settings);
+/* Both must outlive it. */
+void items_open(const struct settings *settings, struct folder *folder);
 void items_close(void);
 
-/* Whether an item is not on disk yet (SYNC=everysec). */
-bool items_is_unsynced(void);
-/* Brings it there. -1 with errno. */
-int items_sync(void);
+struct disk_file *items_file(void);
 
 #endif

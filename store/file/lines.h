@@ -7,7 +7,7 @@
  * 3. Whole lines are read without a lock: they do not change. A file that was
  *    replaced or has become shorter (somebody's editor) is read anew.
  *
- * Calls give 0, or -1 with errno.
+ * Calls give 0, or -1 with errno, where nothing else is said.
  */
 #ifndef STORE_FILE_LINES_H
 #define STORE_FILE_LINES_H
@@ -29,13 +29,15 @@ struct lines {
 int lines_catch_up(struct lines *lines);
 
 /*
- * Appends a line: `len` bytes that end in a newline. Waits for the lock until
- * `deadline` (clock_ms): ETIMEDOUT. Gives 1 when there are `max` lines already.
- * Before its number, lines->len, is told to anybody: lines_sync.
+ * Appends lines: `len` of them in `text`, line number i of it ending, with its
+ * newline, before text + ends[i]; as many as there is room for below `max`. All
+ * of them in one write, or none. Waits for the lock until `deadline`
+ * (clock_ms). Gives 0 and how many were appended, or 503 with the reason noted.
+ * Before their numbers, which end with lines->len, are told to anybody:
+ * disk_settle.
  */
-int lines_append(struct lines *lines, const char *line, size_t len, size_t max,
-		 int64_t deadline);
-int lines_sync(struct lines *lines);
+int lines_append(struct lines *lines, const char *text, const size_t *ends,
+		 size_t len, size_t max, int64_t deadline, size_t *appended);
 
 /* The bytes of line `n` (from 1, up to lines->len) with its newline. */
 size_t lines_line_size(const struct lines *lines, size_t n);

@@ -22,7 +22,7 @@ static const int64_t column_max = 99999999999;
 _Static_assert((int)NEWLINE_AT >= (int)REST_AT, "a row fits its size");
 
 /* Right-aligned, with spaces before it. */
-static void write_number(char *at, size_t size, int64_t value)
+static void row_write_number(char *at, size_t size, int64_t value)
 {
 	char digits[NUMBER_MAX];
 	size_t n = number_write(digits, value);
@@ -32,7 +32,7 @@ static void write_number(char *at, size_t size, int64_t value)
 }
 
 /* Digits with spaces before them. */
-static bool read_number(const char *at, size_t size, int64_t *value)
+static bool row_read_number(const char *at, size_t size, int64_t *value)
 {
 	while (size > 0 && *at == ' ') {
 		at++;
@@ -41,23 +41,23 @@ static bool read_number(const char *at, size_t size, int64_t *value)
 	return number_read((struct slice){at, size}, value);
 }
 
-static char *column(char *row, int i)
+static char *row_column(char *row, int i)
 {
 	return row + COLUMNS_AT + i * COLUMN_SIZE;
 }
 
-static int64_t read_column(const char *row, int i)
+static int64_t row_read_column(const char *row, int i)
 {
 	int64_t n = 0;
 
-	read_number(row + COLUMNS_AT + i * COLUMN_SIZE, COLUMN_SIZE, &n);
+	row_read_number(row + COLUMNS_AT + i * COLUMN_SIZE, COLUMN_SIZE, &n);
 	return n;
 }
 
-static void clear_columns(char *row, int from, int to)
+static void row_clear_columns(char *row, int from, int to)
 {
 	for (int i = from; i < to; i++)
-		write_number(column(row, i), COLUMN_SIZE, 0);
+		row_write_number(row_column(row, i), COLUMN_SIZE, 0);
 }
 
 void row_make(char *row, struct slice name, const struct date_day *day)
@@ -66,28 +66,28 @@ void row_make(char *row, struct slice name, const struct date_day *day)
 	row_set_total(row, 0);
 	memcpy(row + DAY_AT, day->text, DATE_DAY_SIZE);
 	memcpy(row + NAME_AT, name.p, name.n);
-	clear_columns(row, 0, ROW_DAYS);
+	row_clear_columns(row, 0, ROW_DAYS);
 	row[NEWLINE_AT] = '\n';
 }
 
-static bool is_blank(const char *p, size_t n)
+static bool row_is_blank(const char *p, size_t n)
 {
 	return n == 0 || (p[0] == ' ' && memcmp(p, p + 1, n - 1) == 0);
 }
 
-static bool is_total(const char *row)
+static bool row_is_total(const char *row)
 {
 	int64_t total;
 
-	return read_number(row + TOTAL_AT, TOTAL_SIZE, &total) ||
+	return row_read_number(row + TOTAL_AT, TOTAL_SIZE, &total) ||
 	       (row[TOTAL_AT + TOTAL_SIZE - 1] == '-' &&
-		is_blank(row + TOTAL_AT, TOTAL_SIZE - 1));
+		row_is_blank(row + TOTAL_AT, TOTAL_SIZE - 1));
 }
 
 /* A column is a space, and digits that spaces stand before. Behind the last day
  * with a visit all of them are alike, and are looked at together: a table may
  * have 100,000 rows. */
-static bool are_columns(const char *row)
+static bool row_are_columns(const char *row)
 {
 	static const char zero[COLUMN_SIZE + 1] = "           0";
 	const char *at = row + COLUMNS_AT, *end = at + COLUMNS_SIZE;
@@ -98,14 +98,14 @@ static bool are_columns(const char *row)
 		    memcmp(at, at + COLUMN_SIZE,
 			   (size_t)(end - at) - COLUMN_SIZE) == 0)
 			return true;
-		if (*at != ' ' || !read_number(at, COLUMN_SIZE, &n))
+		if (*at != ' ' || !row_read_number(at, COLUMN_SIZE, &n))
 			return false;
 	}
 	return true;
 }
 
 /* What may stand in the table: the home counter has a file of its own. */
-static const char *name_fault(struct slice name)
+static const char *row_name_fault(struct slice name)
 {
 	if (store_is_home(name))
 		return "the counter " STORE_HOME " has its own file";
@@ -118,15 +118,15 @@ bool row_is_whole(const char *row)
 	int64_t day;
 
 	return row[NEWLINE_AT] == '\n' && row[DAY_AT - 1] == ' ' &&
-	       row[NAME_AT - 1] == ' ' && is_total(row) &&
-	       date_read_day(row + DAY_AT, &day) && !name_fault(name) &&
-	       is_blank(name.p + name.n, STORE_NAME_MAX - name.n) &&
-	       are_columns(row) &&
-	       is_blank(row + REST_AT, NEWLINE_AT - REST_AT);
+	       row[NAME_AT - 1] == ' ' && row_is_total(row) &&
+	       date_read_day(row + DAY_AT, &day) && !row_name_fault(name) &&
+	       row_is_blank(name.p + name.n, STORE_NAME_MAX - name.n) &&
+	       row_are_columns(row) &&
+	       row_is_blank(row + REST_AT, NEWLINE_AT - REST_AT);
 }
 
 /* Whether row_make and its like put such a byte there. */
-static bool may_stand(char c, size_t at)
+static bool row_may_stand(char c, size_t at)
 {
 	bool digit = c >= '0' && c <= '9';
 
@@ -146,7 +146,7 @@ bool row_is_torn(const char *bytes, size_t n)
 	size_t begun = 0;
 
 	while (begun < n && bytes[begun] != '\0' &&
-	       may_stand(bytes[begun], begun))
+	       row_may_stand(bytes[begun], begun))
 		begun++;
 	for (size_t i = begun; i < n; i++)
 		if (bytes[i] != '\0')
@@ -158,7 +158,7 @@ int64_t row_total(const char *row)
 {
 	int64_t total;
 
-	if (!read_number(row + TOTAL_AT, TOTAL_SIZE, &total))
+	if (!row_read_number(row + TOTAL_AT, TOTAL_SIZE, &total))
 		return ROW_DROPPED;
 	return total;
 }
@@ -177,12 +177,12 @@ void row_set_total(char *row, int64_t total)
 		memset(row + TOTAL_AT, ' ', TOTAL_SIZE - 1);
 		row[TOTAL_AT + TOTAL_SIZE - 1] = '-';
 	} else {
-		write_number(row + TOTAL_AT, TOTAL_SIZE, total);
+		row_write_number(row + TOTAL_AT, TOTAL_SIZE, total);
 	}
 }
 
 /* How many days today is after the row's day. */
-static int64_t age(const char *row, const struct date_day *today)
+static int64_t row_age(const char *row, const struct date_day *today)
 {
 	int64_t day = 0;
 
@@ -194,35 +194,35 @@ static int64_t age(const char *row, const struct date_day *today)
 
 int64_t row_today(const char *row, const struct date_day *today)
 {
-	return age(row, today) > 0 ? 0 : read_column(row, 0);
+	return row_age(row, today) > 0 ? 0 : row_read_column(row, 0);
 }
 
 /* Makes it a row of today, if it is of an earlier day. */
-static void turn_page(char *row, const struct date_day *today)
+static void row_turn_page(char *row, const struct date_day *today)
 {
-	int64_t days = age(row, today);
+	int64_t days = row_age(row, today);
 
 	if (days <= 0)
 		return;
 	if (days > ROW_DAYS)
 		days = ROW_DAYS;
 	int kept = ROW_DAYS - (int)days;
-	memmove(column(row, (int)days), column(row, 0),
+	memmove(row_column(row, (int)days), row_column(row, 0),
 		(size_t)kept * COLUMN_SIZE);
-	clear_columns(row, 0, (int)days);
+	row_clear_columns(row, 0, (int)days);
 	memcpy(row + DAY_AT, today->text, DATE_DAY_SIZE);
 }
 
 void row_count(char *row, int64_t n, const struct date_day *today)
 {
-	turn_page(row, today);
-	int64_t before = read_column(row, 0);
-	write_number(column(row, 0), COLUMN_SIZE,
-		     n < column_max - before ? before + n : column_max);
+	row_turn_page(row, today);
+	int64_t before = row_read_column(row, 0);
+	row_write_number(row_column(row, 0), COLUMN_SIZE,
+			 n < column_max - before ? before + n : column_max);
 }
 
 /* Takes the first word off the line. */
-static struct slice take_word(struct slice *line)
+static struct slice row_take_word(struct slice *line)
 {
 	*line = slice_trim(*line);
 	size_t n = 0;
@@ -233,10 +233,10 @@ static struct slice take_word(struct slice *line)
 	return word;
 }
 
-static const char *parse_columns(char *row, struct slice line)
+static const char *row_parse_columns(char *row, struct slice line)
 {
 	for (int i = 0;; i++) {
-		struct slice word = take_word(&line);
+		struct slice word = row_take_word(&line);
 		int64_t n;
 
 		if (word.n == 0)
@@ -246,15 +246,15 @@ static const char *parse_columns(char *row, struct slice line)
 		if (!number_read(word, &n) || n > column_max)
 			return "the visits of a day should be a number of at "
 			       "most 11 digits";
-		write_number(column(row, i), COLUMN_SIZE, n);
+		row_write_number(row_column(row, i), COLUMN_SIZE, n);
 	}
 }
 
 const char *row_parse(char *row, struct slice line,
 		      const struct date_day *today)
 {
-	struct slice total = take_word(&line), day = take_word(&line);
-	struct slice name = take_word(&line);
+	struct slice total = row_take_word(&line), day = row_take_word(&line);
+	struct slice name = row_take_word(&line);
 	int64_t value = ROW_DROPPED, number;
 
 	if (!slice_equal(total, SLICE("-")) && !number_read(total, &value))
@@ -265,13 +265,13 @@ const char *row_parse(char *row, struct slice line,
 	} else if (day.n != DATE_DAY_SIZE || !date_read_day(day.p, &number)) {
 		return "behind the total should be a date, such as 2026-11-20";
 	}
-	const char *fault = name_fault(name);
+	const char *fault = row_name_fault(name);
 	if (fault)
 		return fault;
 	row_make(row, name, today);
 	memcpy(row + DAY_AT, day.p, DATE_DAY_SIZE);
 	row_set_total(row, value);
-	return parse_columns(row, line);
+	return row_parse_columns(row, line);
 }
 
 void row_merge(char *row, const char *other)

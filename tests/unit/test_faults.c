@@ -37,7 +37,6 @@ enum call {
 	RENAME,
 	UNLINK,
 	ACCESS,
-	MKDIR,
 	MALLOC,
 	CALLOC,
 	LSEEK,
@@ -46,9 +45,9 @@ enum call {
 };
 
 static const char *const names[CALLS] = {
-	"open",	     "close",	  "flock",  "pread",  "pwrite", "fsync",
-	"fdatasync", "ftruncate", "fstat",  "stat",   "rename", "unlink",
-	"access",    "mkdir",	  "malloc", "calloc", "lseek",	"syscall"};
+	"open",	     "close",	  "flock",  "pread", "pwrite", "fsync",
+	"fdatasync", "ftruncate", "fstat",  "stat",  "rename", "unlink",
+	"access",    "malloc",	  "calloc", "lseek", "syscall"};
 
 enum { SHORT = -1 }; /* in the place of an errno: half of the bytes */
 
@@ -190,11 +189,6 @@ REAL(int, access, const char *path, int mode)
 	return fails(ACCESS) ? -1 : __real_access(path, mode);
 }
 
-REAL(int, mkdir, const char *path, mode_t mode)
-{
-	return fails(MKDIR) ? -1 : __real_mkdir(path, mode);
-}
-
 REAL(void *, malloc, size_t size)
 {
 	return fails(MALLOC) ? NULL : __real_malloc(size);
@@ -299,7 +293,7 @@ void __wrap_log_line(enum log_level level, const char *format, ...)
 }
 
 static struct settings settings;
-static char visits[256], history[256], counters[256], fresh[256], below[256];
+static char visits[256], history[256], counters[256], fresh[256];
 static int64_t answered; /* the highest number that a visitor was told */
 static int64_t base;	 /* how many of the total are not today's */
 static bool is_set;	 /* a set failed: whether it was done is open */
@@ -320,7 +314,6 @@ static void store_begin(void)
 	snprintf(history, sizeof(history), "%s", folder_path("history"));
 	snprintf(counters, sizeof(counters), "%s", folder_path("counters"));
 	snprintf(fresh, sizeof(fresh), "%s", folder_path("fresh"));
-	snprintf(below, sizeof(below), "%s", folder_path("data"));
 	settings = (struct settings){
 		.data_dir = folder,
 		.store_timeout = 200,
@@ -861,13 +854,6 @@ static void prepare_long(void)
 	answered = 99;
 }
 
-static void prepare_no_folder(void)
-{
-	settings.data_dir = below;
-	snprintf(visits, sizeof(visits), "%s", folder_path("data/visits"));
-	snprintf(history, sizeof(history), "%s", folder_path("data/history"));
-}
-
 static void open_and_count(void)
 {
 	try_open();
@@ -1082,7 +1068,6 @@ static const struct {
 	{"a replaced file", prepare_some, count_after_replacement, false,
 	 false},
 	{"a removed file", prepare_some, count_after_removal, false, false},
-	{"no folder", prepare_no_folder, open_and_count, true, false},
 	{"the health of nothing", prepare_nothing, ping_when_open, true, false},
 	{"the health of a new day", prepare_yesterday, ping_when_open, true,
 	 false},
@@ -1117,11 +1102,6 @@ static bool tell_story(size_t story, enum call call, int at, int error)
 	stories[story].run();
 	bool hit = fault.hit;
 	arm(CALLS, 0, 0);
-	/* A folder that could not be made at start ends the program. */
-	if (call == MKDIR && hit) {
-		store_close();
-		must_open();
-	}
 	if (stories[story].has_names)
 		assert_table_recovered();
 	assert_recovered(stories[story].knows_today);

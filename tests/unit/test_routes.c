@@ -20,6 +20,7 @@ static const struct moment moment = {
 };
 
 static struct settings settings;
+static const struct process process = {.workers = 1};
 static struct job job;
 static char room[SITE_ROOM];
 static char text[REPLY_MAX + 1]; /* the last reply */
@@ -1027,6 +1028,6 @@ int main(void)
 		cmocka_unit_test(test_repeat),
 	};
 
-	site_open(&settings);
+	site_open(&settings, &process);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@
 enum { CONNS = 300, TEXT_MAX = 65536 };
 
 static struct settings settings;
+static const struct process process = {.workers = 1};
 static struct conn_pool pool;
 static struct turn *turn;
 static struct conn *conns[CONNS];
@@ -64,7 +65,7 @@ static int begin(void **state)
 	};
 	backend_begin(&settings);
 	assert_int_equal(store_open(&settings), 0);
-	site_open(&settings);
+	site_open(&settings, &process);
 	assert_int_equal(conn_pool_open(&pool, CONNS, epoll_create1(0)), 0);
 	if (!turn)
 		turn = turn_open(&settings, &pool);

@@ -22,7 +22,7 @@ UNIT_WRAP_test_file := time clock_gettime nanosleep pread
 UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
 UNIT_WRAP_test_turn := http_parse store_items_create store_set
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
-	ftruncate fstat stat rename unlink access mkdir malloc calloc lseek \
+	ftruncate fstat stat rename unlink access malloc calloc lseek \
 	syscall nanosleep clock_gettime log_line
 
 .PHONY: unit

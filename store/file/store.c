@@ -1,0 +1,315 @@
+/*
+ * The file store: `visits` (visits.c), `counters` (counters.c), `history` and
+ * `items` in DATA_DIR. This file has the calls of store.h that concern all of
+ * them, and the folders.
+ */
+#include "store/store.h"
+
+#include "store/failure.h"
+#include "store/file/counters.h"
+#include "store/file/items.h"
+#include "store/file/visits.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/shared.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char store_name[] = "file";
+
+enum { SYNC_EVERY = 1000 /* SYNC=everysec, ms */ };
+
+/* One process has one store. */
+static struct {
+	const struct settings *settings;
+	char visits_path[PATH_MAX], history_path[PATH_MAX];
+	int64_t synced_at; /* by the tick */
+} store;
+
+/* Held by the master, inherited by workers. That of `visits` is another one
+ * only with VISITS_FILE. */
+static struct folder data_folder = {.fd = -1}, visits_folder = {.fd = -1};
+
+/* The last total that any worker has read or written; NULL in a command. */
+static _Atomic int64_t *last_total;
+
+const char *store_error(void)
+{
+	return failure_reason();
+}
+
+static int64_t store_deadline(void)
+{
+	return clock_ms() + store.settings->store_timeout;
+}
+
+void store_add(struct tally *tallies, size_t len)
+{
+	int64_t until = store_deadline();
+
+	for (size_t i = 0; i < len; i++) {
+		struct tally *t = &tallies[i];
+
+		t->total = t->today = 0;
+		t->is_new = false;
+		if (store_is_home(t->counter))
+			visits_add(t, until);
+	}
+	counters_add(tallies, len, until);
+}
+
+int store_set(struct slice counter, int64_t value)
+{
+	return store_is_home(counter)
+		       ? visits_set(value, store_deadline())
+		       : counters_set(counter, value, store_deadline());
+}
+
+int store_drop(struct slice counter)
+{
+	return counters_drop(counter, store_deadline());
+}
+
+int store_each(void (*each)(struct slice counter, int64_t total, void *context),
+	       void *context)
+{
+	struct tally home = {.counter = SLICE(STORE_HOME)};
+
+	visits_add(&home, store_deadline());
+	if (home.status)
+		return home.status;
+	if (visits_has_number())
+		each(home.counter, home.total, context);
+	return counters_each(each, context, store_deadline());
+}
+
+/*
+ * By counting no visit, up to the disk: a full or failing disk, a quota or a
+ * folder made read-only show in nothing less; and a store without visitors
+ * (since its health check failed) could else never be found to work again.
+ */
+int store_ping(void)
+{
+	int status = visits_look(store_deadline(), true);
+
+	failure_tell(FAILURE_HOME, status);
+	if (status)
+		return status;
+	status = counters_look(store_deadline());
+	failure_tell(FAILURE_COUNTERS, status);
+	return status;
+}
+
+/* Brings to disk what was written to a file and not synced. */
+static int store_sync_file(struct disk_file *file)
+{
+	if (!file->unsynced)
+		return 0;
+	if (disk_open(file, false) < 0) {
+		if (errno != ENOENT)
+			return disk_fail(file, "sync");
+		file->unsynced = false; /* it was removed */
+		return 0;
+	}
+	return disk_sync(file) < 0 ? disk_fail(file, "sync") : 0;
+}
+
+static int store_sync_all(void)
+{
+	struct disk_file *files[] = {visits_file(), visits_history_file(),
+				     items_file(), counters_file()};
+	int worst = 0;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+		if (store_sync_file(files[i]))
+			worst = 503;
+	return worst;
+}
+
+int store_tick(void)
+{
+	int64_t now = clock_ms();
+
+	if (store.settings->sync != SYNC_EVERYSEC ||
+	    !(visits_file()->unsynced || items_file()->unsynced ||
+	      counters_file()->unsynced))
+		return -1;
+	if (now - store.synced_at < SYNC_EVERY)
+		return (int)(store.synced_at + SYNC_EVERY - now);
+	store.synced_at = now;
+	if (store_sync_all()) {
+		log_error("%s", failure_reason());
+		return SYNC_EVERY;
+	}
+	return -1;
+}
+
+int store_watch(void)
+{
+	return -1;
+}
+
+int store_look(void)
+{
+	return 0; /* it was looked at when it was opened */
+}
+
+const char *store_durability(void)
+{
+	return NULL; /* SYNC */
+}
+
+/* Why access(2) to `what` was denied, and what its owner can do. */
+static int store_fail_access(const char *verb, const char *path,
+			     const char *what)
+{
+	struct stat st;
+	int error = errno;
+
+	if (error != EACCES || stat(what, &st) < 0 || st.st_uid == geteuid()) {
+		errno = error;
+		return fail("cannot %s %s:", verb, path);
+	}
+	return fail("cannot %s %s: %s belongs to user %u, and visitd runs as "
+		    "%u: chown %u %s, or run visitd as %u (in a container: "
+		    "user: \"%u\")",
+		    verb, path, what, st.st_uid, geteuid(), geteuid(), what,
+		    st.st_uid, st.st_uid);
+}
+
+/* Whether a missing file could be made. */
+static int store_check_folder(void)
+{
+	char folder[PATH_MAX];
+
+	folder_of(store.visits_path, folder);
+	if (access(folder, W_OK | X_OK) < 0)
+		return store_fail_access("make", store.visits_path, folder);
+	return 0;
+}
+
+static int store_check_writable(void)
+{
+	const char *path = store.visits_path;
+
+	if (visits_file()->fd < 0)
+		return store_check_folder();
+	if (access(path, W_OK) < 0)
+		return store_fail_access("write", path, path);
+	return 0;
+}
+
+/*
+ * Folders and paths
+ */
+
+static bool store_goes_on(void);
+
+static void store_name_folders(const struct settings *s)
+{
+	snprintf(data_folder.path, PATH_MAX, "%s", s->data_dir);
+	data_folder.proves = s->visits_file ? NULL : store_goes_on;
+	if (s->visits_file)
+		folder_of(s->visits_file, visits_folder.path);
+	visits_folder.proves = store_goes_on;
+}
+
+static int store_set_paths(const struct settings *s)
+{
+	struct folder *folder = s->visits_file ? &visits_folder : &data_folder;
+	int n = snprintf(store.history_path, PATH_MAX, "%s/history",
+			 s->data_dir);
+	int m = s->visits_file ? snprintf(store.visits_path, PATH_MAX, "%s",
+					  s->visits_file)
+			       : snprintf(store.visits_path, PATH_MAX,
+					  "%s/visits", s->data_dir);
+
+	store_name_folders(s);
+	visits_open(s, store.visits_path, folder, store.history_path,
+		    &data_folder, last_total);
+	items_open(s, &data_folder);
+	counters_open(s, &data_folder);
+	if (n >= PATH_MAX - 8 || m >= PATH_MAX - 8)
+		return fail("DATA_DIR=%.64s...: this path is too long",
+			    s->data_dir);
+	return 0;
+}
+
+static bool store_goes_on(void)
+{
+	return last_total && visits_reaches(*last_total);
+}
+
+/* Holds the folders, unless the master does. */
+static int store_hold_folders(const struct settings *s)
+{
+	if (data_folder.fd < 0 && folder_hold(&data_folder) < 0)
+		return fail("DATA_DIR=%s: cannot open this folder:",
+			    s->data_dir);
+	if (s->visits_file && visits_folder.fd < 0 &&
+	    folder_hold(&visits_folder) < 0)
+		return fail("VISITS_FILE=%s: cannot open its folder:",
+			    s->visits_file);
+	return 0;
+}
+
+/* The folder is made, not its parents: a mistyped path should not grow. */
+int store_prepare(const struct settings *settings)
+{
+	int made = folder_create(settings->data_dir);
+
+	if (made < 0) {
+		fail("DATA_DIR=%s: cannot make this folder:",
+		     settings->data_dir);
+		return EXIT_SYSTEM;
+	}
+	if (made > 0)
+		log_info("made the folder %s", settings->data_dir);
+	last_total = shared_make(sizeof(*last_total));
+	if (!last_total) {
+		fail("cannot share memory:");
+		return EXIT_SYSTEM;
+	}
+	store_name_folders(settings);
+	return store_hold_folders(settings) ? EXIT_SYSTEM : 0;
+}
+
+int store_open(const struct settings *settings)
+{
+	memset(&store, 0, sizeof(store));
+	store.settings = settings;
+	if (store_set_paths(settings) || store_hold_folders(settings))
+		return EXIT_SYSTEM;
+	int status = visits_look(store_deadline(), false);
+	if (!status)
+		status = store_check_writable();
+	bool is_late = visits_file()->is_late;
+	if (!status) {
+		status = counters_look(store_deadline());
+		is_late = counters_file()->is_late;
+	}
+	if (!status || is_late)
+		return 0;
+	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
+}
+
+int store_close(void)
+{
+	/* Also with SYNC=no: there is time. */
+	visits_file()->unsynced |= visits_file()->fd >= 0;
+	int status = store_sync_all();
+
+	items_close();
+	counters_close();
+	visits_close();
+	if (!last_total) { /* what the master holds is inherited */
+		folder_drop(&data_folder);
+		folder_drop(&visits_folder);
+	}
+	return status;
+}
