@@ -209,3 +209,50 @@ def test_sigpipe_and_sigusr_do_not_end_it(store):
             os.kill(pid, signal.SIGPIPE)
         assert server.visit() == 1
         assert visitd.process_state(server.master) not in "ZX"
+
+
+# A user of its own, so that the limit of its processes is the test's.
+AS_USER = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+
+
+def limit_processes(server, number):
+    """So many processes of the server's user may there be from now on."""
+    subprocess.run([*AS_USER, "prlimit", f"--pid={server.master}",
+                    f"--nproc={number}:"], check=True)
+
+
+@pytest.mark.root
+def test_sighup_keeps_the_workers_whose_successors_cannot_be_forked(store):
+    os.chown(store.root, 54321, 54321)
+    os.chown(store.data, 54321, 54321)
+    with Server(store, WORKERS=2, wrap=AS_USER) as server:
+        old = server.all_workers()
+        limit_processes(server, 1)
+        server.kill(signal.SIGHUP)
+        wait_for(lambda: server.stderr().count("cannot fork a worker") >= 4)
+        assert server.workers() == old
+        assert server.visit() == 1
+        limit_processes(server, 1000)
+        wait_for(lambda: len(server.workers()) == 2
+                 and not set(server.workers()) & set(old))
+        assert server.visit() == 2
+
+
+def test_sighup_while_a_worker_retires(store):
+    """The second one waits for the end of the first: a slot has one worker that
+    retires, and its successor."""
+    with Server(store, WORKERS=1) as server:
+        first, = server.all_workers()
+        with server.client() as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
+            server.kill(signal.SIGHUP)
+            second, = wait_for(lambda: set(server.workers()) - {first})
+            server.kill(signal.SIGHUP)
+            wait_for(lambda: server.stderr().count("replacing") == 2)
+            assert server.visit() == 1
+            assert set(server.workers()) == {first, second}
+            client.send(b"\r\n")
+            assert client.reply().number == 2
+        wait_for(lambda: len(server.workers()) == 1
+                 and not set(server.workers()) & {first, second})
+        assert server.visit() == 3
