@@ -983,6 +983,30 @@ static void test_error_is_a_phrase(void **state)
 	assert_in_range(strlen(store_error()), 20, 500);
 }
 
+/* What another process has appended is there before the next item: its line
+ * number is the next id. */
+static void test_items_of_others(void **state)
+{
+	struct item one = {.name = SLICE("a")};
+	struct item two[2] = {{.name = SLICE("c")}, {.name = SLICE("d")}};
+	const char *items = folder_path("items");
+
+	(void)state;
+	settings.max_items = 3;
+	open_with("41\n");
+	store_items_create(&one, 1);
+	assert_int_equal(one.status, 0);
+	assert_int_equal(one.id, 1);
+	int fd = open(items, O_WRONLY | O_APPEND);
+	static const char line[] = "{\"name\":\"b\",\"description\":null}\n";
+	assert_int_equal(write(fd, line, sizeof(line) - 1), sizeof(line) - 1);
+	close(fd);
+	store_items_create(two, 2);
+	assert_int_equal(two[0].status, 0);
+	assert_int_equal(two[0].id, 3);
+	assert_int_equal(two[1].status, 507);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -1005,6 +1029,7 @@ int main(void)
 		TEST(test_no_regular_file),
 		TEST(test_visits_file_elsewhere),
 		TEST(test_folder_is_made_by_the_master),
+		TEST(test_items_of_others),
 		TEST(test_locked),
 		TEST(test_lock_is_given_back),
 		TEST(test_no_alarm_is_left),

@@ -269,6 +269,20 @@ static void test_a_share_of_the_jobs(void **state)
 	test_free(many);
 }
 
+/* A worker that ends says so in each answer, and closes the connection. */
+static void test_an_ending_worker_closes(void **state)
+{
+	(void)state;
+	size_t a = open_conn(GET("/visits"));
+	turn->ends = true;
+	take_turn();
+	turn->ends = false;
+	const char *text = answer(a);
+	assert_status(text, 200);
+	assert_non_null(strstr(text, "\r\nConnection: close\r\n"));
+	assert_int_equal(conns[a]->state, CONN_LINGER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +298,8 @@ int main(void)
 						begin, end),
 		cmocka_unit_test_setup_teardown(test_a_share_of_the_jobs, begin,
 						end),
+		cmocka_unit_test_setup_teardown(test_an_ending_worker_closes,
+						begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
