@@ -1,4 +1,4 @@
-/* What visitd does besides serving. */
+/* The commands. */
 #include "run/run.h"
 
 #include "store/store.h"
@@ -75,7 +75,7 @@ static int command_set(const struct settings *settings, int argc, char **argv)
 	return EXIT_DONE;
 }
 
-/* Where the server of these settings can be reached from here. */
+/* Connects to the server that runs with these settings on this machine. */
 static int command_connect_server(const struct settings *settings)
 {
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
@@ -115,7 +115,7 @@ static int command_wait_for(int fd, short events, int64_t until)
 	return n == 1 ? 0 : -1;
 }
 
-/* Sends the request and reads the reply to its end: its length, or -1. */
+/* Sends the request and reads the whole reply. Gives its length, or -1. */
 static ssize_t command_ask(int fd, char *reply, size_t cap, int64_t until)
 {
 	static const char request[] = "GET /health HTTP/1.0\r\n\r\n";

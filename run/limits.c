@@ -1,4 +1,4 @@
-/* What the machine lets this program have, and what it gives up by itself. */
+/* Resource limits, CPUs, and dropping privileges. */
 #include "run/run.h"
 
 #include "util/log.h"
@@ -100,7 +100,7 @@ static int limits_become(uid_t uid, gid_t gid)
 	return 0;
 }
 
-/* Of DATA_DIR; root where there is no such folder. */
+/* The owner of DATA_DIR; root if there is no such folder. */
 static struct {
 	bool is_known;
 	uid_t uid;

@@ -1,12 +1,13 @@
 /*
- * The master holds the listener and the leash of its workers, and does nothing
- * else: it has no store, no connection and no zone of its own, but it reads the
- * secrets again that its workers may not read. It is a good PID 1: it reaps
- * whatever is left to it.
+ * The master forks the workers and replaces those that die. It holds the
+ * listener and a pipe, the leash, at whose end of file the workers exit. It
+ * opens no store and no connection. It reads secrets from their files on
+ * SIGHUP, since the workers have given up the rights to read them. As PID 1 it
+ * reaps orphans.
  *
- * Signals are blocked and waited for, so that there are no handlers and no
- * races: SIGCHLD a worker died, SIGHUP all of them are replaced, SIGTERM and
- * SIGINT the end.
+ * Signals are blocked and received by sigwaitinfo, so that there are no
+ * handlers and no races: SIGCHLD: a worker died; SIGHUP: all workers are
+ * replaced; SIGTERM and SIGINT: shutdown.
  */
 #include "run/run.h"
 
@@ -24,17 +25,18 @@
 #include <unistd.h>
 
 enum {
-	STOP_MS = 10500,   /* the time that workers get to end, and a bit */
-	HEALTHY_MS = 1000, /* who lives that long has not failed at start */
-	BACKOFF_MS = 100,  /* the first wait; doubled for each failed start */
+	STOP_MS = 10500,   /* the workers have 10 s to exit */
+	HEALTHY_MS = 1000, /* a worker that dies earlier has failed at start */
+	BACKOFF_MS =
+		100, /* before the next fork; doubled for each failed one */
 	BACKOFF_MAX = 5000,
 };
 
 struct worker_slot {
-	pid_t pid;	/* 0: none now */
-	pid_t retiring; /* the one before, after SIGHUP; or 0 */
-	int share;	/* its slot among those of the connections' shares */
-	int retiring_share;   /* and that of the one before */
+	pid_t pid;	    /* 0: none runs */
+	pid_t retiring;	    /* the replaced worker, until it has exited; or 0 */
+	int share;	    /* the slot of the worker in the balance */
+	int retiring_share; /* and of the replaced one */
 	bool wants_successor; /* SIGHUP has come, and no successor yet */
 	int64_t started;
 	int64_t start_at; /* no worker is forked before then */
@@ -45,7 +47,7 @@ struct master {
 	struct settings *settings;
 	struct process process;
 	int listener;
-	int leash[2]; /* workers read the end of file of [0] */
+	int leash[2]; /* the workers hold [0], the master [1] */
 	int slots_len;
 	struct worker_slot *slots;
 	struct balance balance;
@@ -53,14 +55,14 @@ struct master {
 	bool has_warned; /* that it stays root */
 };
 
-/* What a fork leaves to the child: its own store, and no master's ends. */
+/* The life of a worker. Gives its exit code. */
 static int master_run_worker(struct master *m, int share)
 {
 	close(m->leash[1]);
 	prctl(PR_SET_NAME, "visitd-worker", 0, 0, 0);
 	if (run_drop_privileges(m->settings, false) < 0)
 		return EXIT_SYSTEM;
-	/* What it finds is told by the answers; they heal by themselves. */
+	/* Requests get 503 until the store can be used. */
 	if (store_open(m->settings) != 0)
 		log_warn("the store cannot be used now: %s", store_error());
 	balance_enter(&m->balance, share);
@@ -71,7 +73,7 @@ static int master_run_worker(struct master *m, int share)
 	return status;
 }
 
-/* Puts off the next fork, each time for longer. */
+/* Delays the next fork of a slot, longer each time. */
 static void master_back_off(struct worker_slot *slot)
 {
 	int twice = slot->backoff * 2;
@@ -127,7 +129,7 @@ static void master_plan_start(struct worker_slot *slot)
 		slot->backoff = 0;
 }
 
-/* Reaps every dead child, also those that a PID 1 is handed. */
+/* Reaps all dead children; as PID 1 also those of other processes. */
 static void master_reap_children(struct master *m)
 {
 	int status;
@@ -203,8 +205,8 @@ static int master_next_start(const struct master *m)
 	return next > now ? (int)(next - now) : 0;
 }
 
-/* Here and not in each worker: they have given up what may be needed to read
- * them, and one that is replaced later has to know what the others know. */
+/* In the master: workers have given up the rights to read them, and a worker
+ * that is forked later must have the same secrets as the others. */
 static void master_read_secrets(struct master *m)
 {
 	char error[512];
@@ -242,7 +244,7 @@ static bool master_has_workers(const struct master *m)
 	return false;
 }
 
-/* The workers read the first three by signalfd. */
+/* The workers receive the first three by signalfd. */
 static void master_awaited_signals(sigset_t *signals)
 {
 	sigemptyset(signals);
@@ -296,7 +298,7 @@ static int master_supervise(struct master *m)
 		case SIGTERM:
 		case SIGINT:
 			return master_stop(m);
-		default: /* a time to start somebody */
+		default: /* the time of a fork */
 			break;
 		}
 	}
@@ -329,7 +331,7 @@ void run_block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
 	signal(SIGUSR2, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a limit of file size is EFBIG, no death */
+	signal(SIGXFSZ, SIG_IGN); /* writes give EFBIG */
 }
 
 void run_look_at_store(const struct settings *settings)

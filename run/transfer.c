@@ -1,7 +1,7 @@
 /*
- * All totals, as text: a line a counter, total, space, name. What one store
- * writes another one reads, so that every counter can move; totals are set, not
- * added, so that to repeat it changes nothing.
+ * Export and import: a line for each counter, with its total, a space and its
+ * name. The format is the same for all stores. An import sets totals and does
+ * not add, so that it can be repeated.
  */
 #include "run/run.h"
 

@@ -14,11 +14,10 @@
 
 #include <stdint.h>
 
-/* total - base, from 0 to INT64_MAX. */
+/* total - base, clamped to 0 .. INT64_MAX. */
 int64_t day_count(int64_t total, int64_t base);
 
-/* a - b, or the nearest number to it from -INT64_MAX to INT64_MAX: a base that
- * is moved. */
+/* a - b, clamped to -INT64_MAX .. INT64_MAX. */
 int64_t day_difference(int64_t a, int64_t b);
 
 /* Reads a base, which may have a minus sign. False: it is no number. */

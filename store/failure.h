@@ -1,5 +1,5 @@
 /*
- * failure.h - why the last call of a store failed
+ * failure.h - why a call of the store failed
  */
 #ifndef STORE_FAILURE_H
 #define STORE_FAILURE_H
@@ -7,26 +7,27 @@
 #include <stdbool.h>
 
 /*
- * Notes why a call fails, and gives 503. A format that ends in ':' gets a space
- * and the text of errno. The reason lives for the turn (util/reason.h).
+ * Notes the reason of a failure and gives 503. A format that ends in ':' is
+ * followed by a space and the text of errno. The text lives until the end of
+ * the turn (util/reason.h).
  */
 __attribute__((format(printf, 1, 2))) int fail(const char *format, ...);
 
-/* The same for what cannot be understood, */
+/* The same for data that is not understood, */
 __attribute__((format(printf, 1, 2))) int fail_garbage(const char *format, ...);
-/* and for what concerns the visitor's own counter or item, not the store. */
+/* and for a failure of one counter or item, while the store works. */
 __attribute__((format(printf, 1, 2))) int fail_own(const char *format, ...);
 bool failure_is_garbage(void);
 bool failure_is_own(void);
 
-/* What was noted last. */
+/* The reason that was noted last. */
 const char *failure_reason(void);
 
-/* The same as visitors are told it: with "store unavailable: " before it, where
- * the store is to blame. */
+/* The same, as clients get it: with "store unavailable: " before it unless it
+ * was noted by fail_own. */
 const char *failure_answer(void);
 
-/* What a store keeps apart, so that one may fail while the others work. */
+/* The parts of a store that may fail while the others work. */
 enum failure_part {
 	FAILURE_HOME,
 	FAILURE_COUNTERS,
@@ -34,8 +35,8 @@ enum failure_part {
 	FAILURE_PARTS
 };
 
-/* Tells the log of a call's status: a failure once, until something else
- * happens to that part. */
+/* Logs the status of a call: a failure when its reason is new for that part,
+ * and its end. */
 void failure_tell(enum failure_part part, int status);
 
 #endif

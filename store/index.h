@@ -1,9 +1,8 @@
 /*
- * index.h - where the rows of names are: a hash table of their hashes
- * (hash_name)
+ * index.h - a hash table from the hash of a name (hash_name) to rows
  *
- * The names themselves stay on disk, and what is found here is to be checked by
- * the name on the row: 8 bytes a slot, at most 2/3 of the slots taken.
+ * The names stay on disk: the caller compares the name on each row that is
+ * found. A slot has 8 bytes; at most 2/3 of the slots are in use.
  */
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H
@@ -22,8 +21,8 @@ struct index {
 /* Makes room for so many rows at once. 0, or -1 with errno: ENOMEM. */
 int index_reserve(struct index *index, size_t rows);
 
-/* Begins to bring the place of a hash into the CPU's cache: who adds a hundred
- * rows at a time waits for memory once, and not a hundred times. */
+/* Prefetches the slot of a hash. A caller that adds a hundred rows prefetches
+ * all of them first and waits for memory once. */
 void index_prefetch(const struct index *index, uint32_t hash);
 
 /* Adds a row, which must be under 2^32-1. 0, or -1 with errno: ENOMEM. */

@@ -9,7 +9,7 @@ bool store_name_has(char c)
 	       c == '.' || c == '_' || c == '~' || c == '-' || c == '/';
 }
 
-/* "", "." and "..": a browser would resolve the last two by itself. */
+/* An empty segment, and "." and "..", which browsers resolve themselves. */
 static bool is_bad_segment(struct slice segment)
 {
 	return segment.n == 0 || slice_equal(segment, SLICE(".")) ||

@@ -1,5 +1,5 @@
 /*
- * clock.h - time that only goes forward, for deadlines
+ * clock.h - monotonic time, for deadlines
  */
 #ifndef UTIL_CLOCK_H
 #define UTIL_CLOCK_H

@@ -7,10 +7,10 @@
 #include <stddef.h>
 
 /*
- * Room for `need` elements of `size` bytes: `memory`, which has room for *cap
- * (NULL and 0 at first), or a larger piece that takes its place and its
- * content, at least twice as large. The caller frees it. NULL with errno:
- * ENOMEM, and nothing has changed.
+ * Makes room for `need` elements of `size` bytes in `memory`, which has room
+ * for *cap elements (NULL and 0 at first). Gives the memory, reallocated to at
+ * least twice its size if it was too small; the caller frees it. NULL with
+ * errno (ENOMEM): memory and *cap are unchanged.
  */
 void *grow(void *memory, size_t *cap, size_t need, size_t size);
 

@@ -39,7 +39,7 @@ static void hash_mix(uint64_t v[4])
 	v[2] = hash_rotate(v[2], 32);
 }
 
-uint32_t hash_name(struct slice name)
+uint64_t hash_wide(struct slice name)
 {
 	uint64_t word, last = (uint64_t)name.n << 56;
 
@@ -62,5 +62,5 @@ uint32_t hash_name(struct slice name)
 	v[2] ^= 0xff;
 	for (int i = 0; i < 3; i++)
 		hash_mix(v);
-	return (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }

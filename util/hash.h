@@ -12,8 +12,13 @@
 
 #include <stdint.h>
 
-/* The key is drawn at the first call and is known to this process (and to those
- * that it forks later) alone. */
-uint32_t hash_name(struct slice name);
+/* The key is drawn at the first call. This process knows it, and those that it
+ * forks later, and nobody else. */
+uint64_t hash_wide(struct slice text);
+
+static inline uint32_t hash_name(struct slice name)
+{
+	return (uint32_t)hash_wide(name);
+}
 
 #endif

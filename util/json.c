@@ -1,5 +1,7 @@
 #include "util/json.h"
 
+#include "util/hash.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -89,8 +91,8 @@ size_t json_write_string(char *out, struct slice text)
 }
 
 /*
- * Reading: one function a rule of the grammar. Each gives false at the first
- * json_fault, which `why` names, with `p` where it is.
+ * Reading: one function for each rule of the grammar. A function gives false at
+ * the first fault; `why` describes it, and `p` is where it is.
  */
 struct reader {
 	const char *start, *p, *end;
@@ -99,7 +101,7 @@ struct reader {
 	int depth;
 };
 
-/* Where a rule wants to put a value. */
+/* A value that was read. */
 struct value {
 	enum json_kind kind;
 	struct slice text;
@@ -294,7 +296,7 @@ static bool json_read_member(struct reader *in, struct slice *name,
 	return json_read_value(in, value);
 }
 
-/* What a caller looks for, and the names that the object has had. */
+/* The members that the caller looks for, and hashes of all names read. */
 struct wanted {
 	struct json_member *members;
 	size_t len;
@@ -302,19 +304,10 @@ struct wanted {
 	size_t names_len;
 };
 
-static uint64_t json_hash(struct slice name)
-{
-	uint64_t h = 14695981039346656037u; /* FNV-1a */
-
-	for (size_t i = 0; i < name.n; i++)
-		h = (h ^ (unsigned char)name.p[i]) * 1099511628211u;
-	return h;
-}
-
 static void json_keep(struct wanted *wanted, struct slice name,
 		      const struct value *value)
 {
-	wanted->names[wanted->names_len++] = json_hash(name);
+	wanted->names[wanted->names_len++] = hash_wide(name);
 	for (size_t i = 0; i < wanted->len; i++) {
 		struct json_member *member = &wanted->members[i];
 
@@ -338,7 +331,7 @@ static bool json_read_members(struct reader *in, struct wanted *wanted)
 		if (wanted)
 			json_keep(wanted, name, &value);
 		else
-			in->to = to; /* nobody wants these strings */
+			in->to = to; /* the strings are not needed */
 	} while (json_take(in, ','));
 	return true;
 }
@@ -410,7 +403,7 @@ static bool json_read_value(struct reader *in, struct value *value)
 	return good;
 }
 
-/* qsort's */
+/* For qsort. */
 static int json_compare(const void *a, const void *b)
 {
 	const uint64_t *x = a, *y = b;
@@ -418,7 +411,7 @@ static int json_compare(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* By their hashes: whoever makes two names collide refuses his own text. */
+/* Names are compared by their keyed 64-bit hashes. */
 static bool json_has_duplicate(struct wanted *wanted)
 {
 	qsort(wanted->names, wanted->names_len, sizeof(*wanted->names),

@@ -1,5 +1,5 @@
 /*
- * process.h - what a page may tell of the processes
+ * process.h - facts about the server process, for pages
  */
 #ifndef UTIL_PROCESS_H
 #define UTIL_PROCESS_H

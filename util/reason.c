@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Pages that no reason has ever needed cost nothing. */
+/* Pages that were never used cost no memory. */
 static char arena[REASON_ARENA];
 static size_t used;
 static const char *last; /* the newest reason of this turn, or NULL */

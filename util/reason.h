@@ -1,9 +1,9 @@
 /*
- * reason.h - why something was refused: texts that live for a turn
+ * reason.h - error texts that live for a turn
  *
- * A reason is written once, where the failure is met, and everybody who tells
- * it keeps the pointer. All of them are in one arena, which the loop resets at
- * the end of each turn. A process without turns (a command) never resets it.
+ * An error text is written once, where the failure occurs, and callers keep the
+ * pointer. The texts of a turn are in one arena, which is reset at the end of
+ * the turn. A command has no turns and never resets it.
  */
 #ifndef UTIL_REASON_H
 #define UTIL_REASON_H
@@ -16,16 +16,17 @@ enum {
 };
 
 /*
- * Writes a reason; valid until reason_reset. A format that ends in ':' gets a
- * space and the text of errno, which is kept. One that is the same as the last
- * is not written again. Where the arena is full: a phrase that says so.
+ * Formats a reason, valid until reason_reset. A format that ends in ':' is
+ * followed by a space and the text of errno; errno is preserved. A text that
+ * equals the last one is stored once. When the arena is full, the result is a
+ * static phrase that says so.
  */
 __attribute__((format(printf, 1, 2))) const char *
 reason_write(const char *format, ...);
 __attribute__((format(printf, 1, 0))) const char *
 reason_write_list(const char *format, va_list args);
 
-/* Ends the life of all reasons. */
+/* Resets the arena: all reasons become invalid. */
 void reason_reset(void);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * shared.h - memory that the master makes and all workers see
+ * shared.h - memory shared by the master and its workers
  */
 #ifndef UTIL_SHARED_H
 #define UTIL_SHARED_H
@@ -7,13 +7,13 @@
 #include <stddef.h>
 
 /*
- * `size` bytes of zeros, which this process shares with those that it forks
- * from now on. They last as long as the last of them. NULL with errno. What is
- * written there by one process and read by another is to be _Atomic.
+ * Maps `size` zeroed bytes that this process shares with the processes that it
+ * forks later. NULL with errno. Values that one process writes and another one
+ * reads without a lock must be _Atomic.
  */
 void *shared_make(size_t size);
 
-/* Lets go of them in this process. */
+/* Unmaps it in this process. */
 void shared_drop(void *memory, size_t size);
 
 #endif
