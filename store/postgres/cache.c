@@ -26,28 +26,12 @@ enum {
 	MISSED_MAX = 256, /* counters that could not be refreshed */
 };
 
-/*
- * Keeps a total: KEYS the total, its day, its tombstone; ARGV the total, the
- * day, seconds. Numbers are compared as texts: Lua's have 53 bits. What is no
- * number gives way, and what somebody put there without an end gets one.
- */
-static const char keep[] =
-	"if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end\n"
-	"local was, now = redis.pcall('GET', KEYS[1]), ARGV[1]\n"
-	"if type(was) == 'string' and string.find(was, '^[1-9]%d*$') and\n"
-	"    (#was > #now or (#was == #now and was > now)) then\n"
-	"  if redis.call('TTL', KEYS[1]) < 0 then\n"
-	"    redis.call('EXPIRE', KEYS[1], ARGV[3])\n"
-	"  end\n"
-	"  return 0\n"
-	"end\n"
-	"redis.call('SET', KEYS[1], now, 'EX', ARGV[3])\n"
-	"redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])\n"
-	"return 1";
-
-/* Buries a total: the same keys, and how many ms the tombstone stays. */
-static const char bury[] = "redis.call('SET', KEYS[3], '1', 'PX', ARGV[1])\n"
-			   "return redis.call('DEL', KEYS[1], KEYS[2])";
+static const char keep[] = {
+#include "store/postgres/keep.lua.inc"
+	0};
+static const char bury[] = {
+#include "store/postgres/bury.lua.inc"
+	0};
 
 /* A Redis may be read and not be written: too little memory, a replica. */
 enum use { READ, WRITE, USES };
@@ -106,7 +90,7 @@ int cache_tick(void)
  */
 
 /* Tells the log, once, that it fails, and that it works again. */
-static void tell(enum use use, const char *why)
+static void cache_tell(enum use use, const char *why)
 {
 	static const char *const names[] = {"read", "written"};
 
@@ -119,25 +103,26 @@ static void tell(enum use use, const char *why)
 	cache.is_told[use] = why != NULL;
 }
 
-static bool begin(enum use use)
+static bool cache_begin(enum use use)
 {
 	if (!cache.is_used)
 		return false;
 	if (pipeline_begin() == 0)
 		return true;
-	tell(use, failure_reason());
+	cache_tell(use, failure_reason());
 	return false;
 }
 
 /* The reply to a command of the kind that is good; NULL for any other. */
-static const redisReply *reply_to(size_t command, enum use use, int type)
+static const redisReply *cache_reply_to(size_t command, enum use use, int type)
 {
 	const redisReply *reply = pipeline_reply(command);
 
 	if (!reply)
-		tell(use, pipeline_why(command));
+		cache_tell(use, pipeline_why(command));
 	else
-		tell(use, reply->type == REDIS_REPLY_ERROR ? reply->str : NULL);
+		cache_tell(use, reply->type == REDIS_REPLY_ERROR ? reply->str
+								 : NULL);
 	return reply && reply->type == type ? reply : NULL;
 }
 
@@ -146,7 +131,8 @@ struct keys {
 	struct slice total, day, gone;
 };
 
-static struct slice put_key(char *to, struct slice name, struct slice tail)
+static struct slice cache_put_key(char *to, struct slice name,
+				  struct slice tail)
 {
 	char *end = text_put(to, SLICE(TOTAL_KEY));
 
@@ -155,18 +141,18 @@ static struct slice put_key(char *to, struct slice name, struct slice tail)
 	return (struct slice){to, (size_t)(end - to)};
 }
 
-static void make_keys(struct keys *keys, struct slice name)
+static void cache_make_keys(struct keys *keys, struct slice name)
 {
-	keys->total = put_key(keys->total_bytes, name, SLICE(""));
-	keys->day = put_key(keys->day_bytes, name, SLICE(":day"));
-	keys->gone = put_key(keys->gone_bytes, name, SLICE(":gone"));
+	keys->total = cache_put_key(keys->total_bytes, name, SLICE(""));
+	keys->day = cache_put_key(keys->day_bytes, name, SLICE(":day"));
+	keys->gone = cache_put_key(keys->gone_bytes, name, SLICE(":gone"));
 }
 
 /*
  * Totals that could not be refreshed
  */
 
-static size_t find_missed(struct slice name)
+static size_t cache_find_missed(struct slice name)
 {
 	uint32_t hash = hash_name(name);
 	size_t i = 0;
@@ -176,11 +162,11 @@ static size_t find_missed(struct slice name)
 	return i;
 }
 
-static void miss(struct slice name)
+static void cache_miss(struct slice name)
 {
 	cache.missed_until =
 		clock_ms() + 1000 * (int64_t)cache.settings.cache_ttl;
-	if (find_missed(name) < cache.missed_len)
+	if (cache_find_missed(name) < cache.missed_len)
 		return;
 	if (cache.missed_len == MISSED_MAX)
 		cache.missed_all = true;
@@ -188,15 +174,15 @@ static void miss(struct slice name)
 		cache.missed[cache.missed_len++] = hash_name(name);
 }
 
-static void rewrite(struct slice name)
+static void cache_rewrite(struct slice name)
 {
-	size_t i = find_missed(name);
+	size_t i = cache_find_missed(name);
 
 	if (i < cache.missed_len)
 		cache.missed[i] = cache.missed[--cache.missed_len];
 }
 
-static bool may_be_old(struct slice name)
+static bool cache_may_be_old(struct slice name)
 {
 	if (!cache.missed_len && !cache.missed_all)
 		return false;
@@ -205,14 +191,14 @@ static bool may_be_old(struct slice name)
 		cache.missed_all = false;
 		return false;
 	}
-	return cache.missed_all || find_missed(name) < cache.missed_len;
+	return cache.missed_all || cache_find_missed(name) < cache.missed_len;
 }
 
 /*
  * Totals
  */
 
-static struct slice text_of(const redisReply *reply)
+static struct slice cache_text_of(const redisReply *reply)
 {
 	return reply->type == REDIS_REPLY_STRING
 		       ? (struct slice){reply->str, reply->len}
@@ -220,24 +206,25 @@ static struct slice text_of(const redisReply *reply)
 }
 
 /* The base of today; of another day it says nothing. */
-static bool read_base(struct slice day, const struct date_day *today,
-		      int64_t *base)
+static bool cache_read_base(struct slice day, const struct date_day *today,
+			    int64_t *base)
 {
 	return day_read_line(day, base) &&
 	       memcmp(day.p, today->text, DATE_DAY_SIZE) == 0;
 }
 
 /* MGET of the total, the day and the tombstone. */
-static bool take_total(struct tally *t, size_t command,
-		       const struct date_day *today)
+static bool cache_take_total(struct tally *t, size_t command,
+			     const struct date_day *today)
 {
-	const redisReply *reply = reply_to(command, READ, REDIS_REPLY_ARRAY);
+	const redisReply *reply =
+		cache_reply_to(command, READ, REDIS_REPLY_ARRAY);
 	int64_t total, base;
 
 	if (!reply || reply->elements != 3 ||
 	    reply->element[2]->type != REDIS_REPLY_NIL ||
-	    !number_read(text_of(reply->element[0]), &total) ||
-	    !read_base(text_of(reply->element[1]), today, &base))
+	    !number_read(cache_text_of(reply->element[0]), &total) ||
+	    !cache_read_base(cache_text_of(reply->element[1]), today, &base))
 		return false;
 	t->total = total;
 	t->today = day_count(total, base);
@@ -253,12 +240,12 @@ bool cache_get_totals(struct tally *tallies, size_t len,
 	bool all = true;
 
 	for (size_t i = 0; i < len; i++)
-		if (may_be_old(tallies[i].counter))
+		if (cache_may_be_old(tallies[i].counter))
 			return false;
-	if (!begin(READ))
+	if (!cache_begin(READ))
 		return false;
 	for (size_t i = 0; i < len; i++) {
-		make_keys(&keys, tallies[i].counter);
+		cache_make_keys(&keys, tallies[i].counter);
 		const struct slice words[] = {SLICE("MGET"), keys.total,
 					      keys.day, keys.gone};
 		size_t command = pipeline_add(keys.total, 4, words);
@@ -267,17 +254,18 @@ bool cache_get_totals(struct tally *tallies, size_t len,
 	}
 	pipeline_run();
 	for (size_t i = 0; i < len; i++)
-		all &= take_total(&tallies[i], first + i, today);
+		all &= cache_take_total(&tallies[i], first + i, today);
 	return all;
 }
 
-static size_t add_keep(const struct tally *t, const struct date_day *today)
+static size_t cache_add_keep(const struct tally *t,
+			     const struct date_day *today)
 {
 	char total[NUMBER_MAX], day[DAY_LINE_MAX];
 	struct keys keys;
 	size_t n = number_write(total, t->total);
 
-	make_keys(&keys, t->counter);
+	cache_make_keys(&keys, t->counter);
 	size_t day_n = day_write_line(day, today->text, t->total - t->today);
 	const struct slice words[] = {
 		SLICE("EVAL"), slice_of(keep), SLICE("3"),
@@ -288,7 +276,7 @@ static size_t add_keep(const struct tally *t, const struct date_day *today)
 }
 
 /* What is known, and was counted: a home counter that never was is none. */
-static bool is_to_keep(const struct tally *t)
+static bool cache_is_to_keep(const struct tally *t)
 {
 	return t->status == 0 && t->total > 0;
 }
@@ -296,16 +284,16 @@ static bool is_to_keep(const struct tally *t)
 void cache_put_totals(const struct tally *tallies, size_t len,
 		      const struct date_day *today)
 {
-	bool works = begin(WRITE);
+	bool works = cache_begin(WRITE);
 	size_t command = 0, first = 0;
 	bool is_first = true;
 
 	if (!cache.is_used)
 		return;
 	for (size_t i = 0; works && i < len; i++) {
-		if (!is_to_keep(&tallies[i]))
+		if (!cache_is_to_keep(&tallies[i]))
 			continue;
-		command = add_keep(&tallies[i], today);
+		command = cache_add_keep(&tallies[i], today);
 		if (is_first)
 			first = command;
 		is_first = false;
@@ -313,12 +301,13 @@ void cache_put_totals(const struct tally *tallies, size_t len,
 	if (works && !is_first)
 		pipeline_run();
 	for (size_t i = 0; i < len; i++) {
-		if (!is_to_keep(&tallies[i]))
+		if (!cache_is_to_keep(&tallies[i]))
 			continue;
-		if (works && reply_to(first++, WRITE, REDIS_REPLY_INTEGER))
-			rewrite(tallies[i].counter);
+		if (works &&
+		    cache_reply_to(first++, WRITE, REDIS_REPLY_INTEGER))
+			cache_rewrite(tallies[i].counter);
 		else
-			miss(tallies[i].counter);
+			cache_miss(tallies[i].counter);
 	}
 }
 
@@ -328,11 +317,11 @@ void cache_bury(struct slice counter)
 
 	if (!cache.is_used)
 		return;
-	if (!begin(WRITE)) {
-		miss(counter);
+	if (!cache_begin(WRITE)) {
+		cache_miss(counter);
 		return;
 	}
-	make_keys(&keys, counter);
+	cache_make_keys(&keys, counter);
 	const struct slice words[] = {
 		SLICE("EVAL"),
 		slice_of(bury),
@@ -344,15 +333,15 @@ void cache_bury(struct slice counter)
 	};
 	size_t command = pipeline_add(keys.total, 7, words);
 	pipeline_run();
-	if (!reply_to(command, WRITE, REDIS_REPLY_INTEGER))
-		miss(counter);
+	if (!cache_reply_to(command, WRITE, REDIS_REPLY_INTEGER))
+		cache_miss(counter);
 }
 
 /*
  * Items
  */
 
-static struct slice item_key(char *to, int64_t id)
+static struct slice cache_item_key(char *to, int64_t id)
 {
 	char *end = text_put(to, SLICE(ITEM_KEY));
 
@@ -366,20 +355,20 @@ bool cache_get_items(struct item *items, size_t len)
 	char key[KEY_MAX];
 	bool all = true;
 
-	if (!begin(READ))
+	if (!cache_begin(READ))
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		const struct slice words[] = {SLICE("GET"),
-					      item_key(key, items[i].id)};
+					      cache_item_key(key, items[i].id)};
 
 		cache.asked[i] = pipeline_add(words[1], 2, words);
 	}
 	pipeline_run();
 	for (size_t i = 0; i < len; i++) {
-		const redisReply *reply =
-			reply_to(cache.asked[i], READ, REDIS_REPLY_STRING);
+		const redisReply *reply = cache_reply_to(cache.asked[i], READ,
+							 REDIS_REPLY_STRING);
 		size_t n = reply ? item_with_id(jsons[i], items[i].id,
-						text_of(reply))
+						cache_text_of(reply))
 				 : 0;
 
 		all &= n > 0;
@@ -392,7 +381,7 @@ bool cache_get_items(struct item *items, size_t len)
 }
 
 /* Adds what keeps an item, without the id that its JSON begins with. */
-static bool add_item(const struct item *item, size_t *command)
+static bool cache_add_item(const struct item *item, size_t *command)
 {
 	static char json[STORE_ITEM_JSON_MAX];
 	const char *comma = memchr(item->json.p, ',', item->json.n);
@@ -404,7 +393,7 @@ static bool add_item(const struct item *item, size_t *command)
 	memcpy(json, comma, n);
 	json[0] = '{';
 	const struct slice words[] = {
-		SLICE("SET"), item_key(key, item->id), {json, n},
+		SLICE("SET"), cache_item_key(key, item->id), {json, n},
 		SLICE("EX"),  slice_of(cache.ttl),
 	};
 	*command = pipeline_add(words[1], 5, words);
@@ -416,13 +405,13 @@ void cache_put_items(const struct item *items, size_t len)
 	size_t command = 0;
 	bool any = false;
 
-	if (!begin(WRITE))
+	if (!cache_begin(WRITE))
 		return;
 	for (size_t i = 0; i < len; i++)
 		if (items[i].status == 0)
-			any |= add_item(&items[i], &command);
+			any |= cache_add_item(&items[i], &command);
 	if (!any)
 		return;
 	pipeline_run();
-	reply_to(command, WRITE, REDIS_REPLY_STATUS);
+	cache_reply_to(command, WRITE, REDIS_REPLY_STATUS);
 }

@@ -17,24 +17,16 @@ enum {
 };
 
 /* What is asked before a conversation counts as open. */
-static const char greeting[] =
-	"SELECT current_setting('synchronous_commit'),"
-	" to_regclass('visit_counter') IS NOT NULL,"
-	" EXISTS (SELECT FROM pg_index i JOIN pg_attribute a"
-	"  ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
-	"  WHERE i.indrelid = to_regclass('visit_counter') AND i.indisunique"
-	"  AND i.indnkeyatts = 1 AND i.indpred IS NULL"
-	"  AND a.attname = 'name'),"
-	" (SELECT atttypid::int4 FROM pg_attribute"
-	"  WHERE attrelid = to_regclass('visit_counter')"
-	"  AND attname = 'visits' AND NOT attisdropped)";
+static const char greeting[] = {
+#include "store/postgres/greeting.sql.inc"
+	0};
 
 /*
  * Why it failed
  */
 
 /* In one line: libpq's messages have several, and tabs. */
-static int fail_message(const struct pq *pq, const char *message)
+static int pq_fail_message(const struct pq *pq, const char *message)
 {
 	char line[512] = "";
 	size_t n = 0;
@@ -54,15 +46,15 @@ static int fail_message(const struct pq *pq, const char *message)
 	return fail("%s: %s", pq->peer.name, line);
 }
 
-static int fail_result(struct pq *pq, const PGresult *result)
+static int pq_fail_result(struct pq *pq, const PGresult *result)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *message =
 		PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
 	snprintf(pq->sqlstate, sizeof(pq->sqlstate), "%s", state ? state : "");
-	return fail_message(pq,
-			    message ? message : PQresultErrorMessage(result));
+	return pq_fail_message(pq, message ? message
+					   : PQresultErrorMessage(result));
 }
 
 /*
@@ -74,8 +66,8 @@ struct parameters {
 	size_t len;
 };
 
-static void add_parameter(struct parameters *p, const char *name,
-			  const char *value)
+static void pq_add_parameter(struct parameters *p, const char *name,
+			     const char *value)
 {
 	if (!value)
 		return;
@@ -85,50 +77,53 @@ static void add_parameter(struct parameters *p, const char *name,
 }
 
 /* libpq is to take its own variable, if that is set. */
-static const char *unless(const char *variable, const char *value)
+static const char *pq_unless(const char *variable, const char *value)
 {
 	return getenv(variable) || getenv("PGSERVICE") ? NULL : value;
 }
 
-static struct pq *self(struct net_peer *peer)
+static struct pq *pq_self(struct net_peer *peer)
 {
 	return peer->context;
 }
 
-static enum net_step begin(struct net_peer *peer,
-			   const struct net_address *address)
+static enum net_step pq_begin(struct net_peer *peer,
+			      const struct net_address *address)
 {
-	struct pq *pq = self(peer);
+	struct pq *pq = pq_self(peer);
 	const struct settings *s = pq->settings;
 	struct parameters p = {.len = 0};
 	char number[NI_MAXHOST], port[16], options[1024];
 	const char *more = getenv("PGOPTIONS");
 
-	add_parameter(&p, "host", pq->host);
+	pq_add_parameter(&p, "host", pq->host);
 	if (pq->host[0] != '/') {
 		if (getnameinfo((const struct sockaddr *)&address->where,
 				address->len, number, sizeof(number), NULL, 0,
 				NI_NUMERICHOST) == 0)
-			add_parameter(&p, "hostaddr", number);
+			pq_add_parameter(&p, "hostaddr", number);
 	}
 	snprintf(port, sizeof(port), "%d", pq->port);
-	add_parameter(&p, "port", port);
-	add_parameter(&p, "dbname",
-		      s->db_name ? s->db_name : unless("PGDATABASE", "visitd"));
-	add_parameter(&p, "user",
-		      s->db_user ? s->db_user : unless("PGUSER", "visitd"));
-	add_parameter(&p, "password", s->db_password);
+	pq_add_parameter(&p, "port", port);
+	pq_add_parameter(&p, "dbname",
+			 s->db_name ? s->db_name
+				    : pq_unless("PGDATABASE", "visitd"));
+	pq_add_parameter(&p, "user",
+			 s->db_user ? s->db_user
+				    : pq_unless("PGUSER", "visitd"));
+	pq_add_parameter(&p, "password", s->db_password);
 	/* Kerberos would ask its servers, and wait for them. */
-	add_parameter(&p, "gssencmode", unless("PGGSSENCMODE", "disable"));
-	add_parameter(&p, "client_encoding", "UTF8");
-	add_parameter(&p, "fallback_application_name", "visitd");
+	pq_add_parameter(&p, "gssencmode",
+			 pq_unless("PGGSSENCMODE", "disable"));
+	pq_add_parameter(&p, "client_encoding", "UTF8");
+	pq_add_parameter(&p, "fallback_application_name", "visitd");
 	/* What nobody waits for any more should not go on there. The last of
 	 * equal options counts. */
 	snprintf(options, sizeof(options),
 		 "-c statement_timeout=%d "
 		 "-c default_transaction_isolation=read\\ committed %s",
 		 s->store_timeout, more ? more : "");
-	add_parameter(&p, "options", options);
+	pq_add_parameter(&p, "options", options);
 	pq->is_asking = false;
 	pq->conn = PQconnectStartParams(p.names, p.values, 0);
 	if (!pq->conn) {
@@ -138,33 +133,33 @@ static enum net_step begin(struct net_peer *peer,
 	}
 	peer->fd = PQsocket(pq->conn);
 	if (PQstatus(pq->conn) == CONNECTION_BAD) {
-		fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_message(pq, PQerrorMessage(pq->conn));
 		return NET_FAILED;
 	}
 	return NET_WRITE;
 }
 
 /* NOTICEs are for nobody. */
-static void ignore_notice(void *arg, const PGresult *result)
+static void pq_ignore_notice(void *arg, const PGresult *result)
 {
 	(void)arg;
 	(void)result;
 }
 
-static enum net_step ask(struct pq *pq)
+static enum net_step pq_ask(struct pq *pq)
 {
-	PQsetNoticeReceiver(pq->conn, ignore_notice, NULL);
+	PQsetNoticeReceiver(pq->conn, pq_ignore_notice, NULL);
 	if (PQsetnonblocking(pq->conn, 1) < 0 ||
 	    !PQsendQueryParams(pq->conn, greeting, 0, NULL, NULL, NULL, NULL,
 			       0)) {
-		fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_message(pq, PQerrorMessage(pq->conn));
 		return NET_FAILED;
 	}
 	pq->is_asking = true;
 	return PQflush(pq->conn) > 0 ? NET_WRITE : NET_READ;
 }
 
-static enum net_step go_on_connecting(struct pq *pq)
+static enum net_step pq_go_on_connecting(struct pq *pq)
 {
 	PostgresPollingStatusType step = PQconnectPoll(pq->conn);
 
@@ -176,14 +171,14 @@ static enum net_step go_on_connecting(struct pq *pq)
 	case PGRES_POLLING_WRITING:
 		return NET_WRITE;
 	case PGRES_POLLING_OK:
-		return ask(pq);
+		return pq_ask(pq);
 	default:
-		fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_message(pq, PQerrorMessage(pq->conn));
 		return NET_FAILED;
 	}
 }
 
-static void learn(struct pq *pq, const PGresult *result)
+static void pq_learn(struct pq *pq, const PGresult *result)
 {
 	int type = atoi(PQgetvalue(result, 0, 3));
 
@@ -197,45 +192,45 @@ static void learn(struct pq *pq, const PGresult *result)
 	};
 }
 
-static enum net_step go_on_asking(struct pq *pq)
+static enum net_step pq_go_on_asking(struct pq *pq)
 {
 	int left = PQflush(pq->conn);
 	enum net_step step = NET_FAILED;
 	PGresult *result;
 
 	if (left < 0 || !PQconsumeInput(pq->conn)) {
-		fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_message(pq, PQerrorMessage(pq->conn));
 		return NET_FAILED;
 	}
 	if (PQisBusy(pq->conn))
 		return left > 0 ? NET_WRITE : NET_READ;
 	while ((result = PQgetResult(pq->conn))) {
 		if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-			learn(pq, result);
+			pq_learn(pq, result);
 			step = NET_DONE;
 		} else {
-			fail_result(pq, result);
+			pq_fail_result(pq, result);
 			step = NET_FAILED;
 		}
 		PQclear(result);
 	}
 	if (step == NET_DONE && !PQenterPipelineMode(pq->conn)) {
-		fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_message(pq, PQerrorMessage(pq->conn));
 		return NET_FAILED;
 	}
 	return step;
 }
 
-static enum net_step go_on(struct net_peer *peer)
+static enum net_step pq_go_on(struct net_peer *peer)
 {
-	struct pq *pq = self(peer);
+	struct pq *pq = pq_self(peer);
 
-	return pq->is_asking ? go_on_asking(pq) : go_on_connecting(pq);
+	return pq->is_asking ? pq_go_on_asking(pq) : pq_go_on_connecting(pq);
 }
 
-static void end(struct net_peer *peer)
+static void pq_end(struct net_peer *peer)
 {
-	struct pq *pq = self(peer);
+	struct pq *pq = pq_self(peer);
 
 	PQfinish(pq->conn);
 	pq->conn = NULL;
@@ -244,7 +239,7 @@ static void end(struct net_peer *peer)
 }
 
 /* What DB_HOST or DB_PORT do not say, libpq's own variables may. */
-static void find_server(struct pq *pq)
+static void pq_find_server(struct pq *pq)
 {
 	PQconninfoOption *options = PQconndefaults(), *o;
 	const char *host = pq->settings->db_host;
@@ -266,10 +261,11 @@ static void find_server(struct pq *pq)
 int pq_open(struct pq *pq, const struct settings *settings,
 	    const char *const *texts, int epoll)
 {
-	static const struct net_protocol protocol = {begin, go_on, end};
+	static const struct net_protocol protocol = {pq_begin, pq_go_on,
+						     pq_end};
 
 	*pq = (struct pq){.settings = settings, .texts = texts};
-	find_server(pq);
+	pq_find_server(pq);
 	return net_open(&pq->peer, "PostgreSQL", pq->host, pq->port,
 			settings->store_timeout, epoll, &protocol, pq);
 }
@@ -296,21 +292,21 @@ int pq_ready(struct pq *pq, int64_t until)
 	return net_ready(&pq->peer, until);
 }
 
-static int broken(struct pq *pq)
+static int pq_broken(struct pq *pq)
 {
-	fail_message(pq, PQerrorMessage(pq->conn));
+	pq_fail_message(pq, PQerrorMessage(pq->conn));
 	net_broken(&pq->peer);
 	return 503;
 }
 
 /* Sends and receives until a result is there. */
-static int exchange(struct pq *pq, int64_t until)
+static int pq_exchange(struct pq *pq, int64_t until)
 {
 	for (;;) {
 		int left = PQflush(pq->conn);
 
 		if (left < 0)
-			return broken(pq);
+			return pq_broken(pq);
 		if (!PQisBusy(pq->conn))
 			return 0;
 		struct pollfd ready = {
@@ -326,7 +322,7 @@ static int exchange(struct pq *pq, int64_t until)
 		}
 		if (poll(&ready, 1, (int)wait) > 0 &&
 		    (ready.revents & ~POLLOUT) && !PQconsumeInput(pq->conn))
-			return broken(pq);
+			return pq_broken(pq);
 	}
 }
 
@@ -340,7 +336,7 @@ struct sent {
 	int len, done;
 };
 
-static int send_step(struct pq *pq, struct sent *sent, struct pq_step *step)
+static int pq_send_step(struct pq *pq, struct sent *sent, struct pq_step *step)
 {
 	unsigned bit = 1u << step->statement;
 	char name[16];
@@ -349,20 +345,20 @@ static int send_step(struct pq *pq, struct sent *sent, struct pq_step *step)
 	if (!(pq->prepared & bit)) {
 		if (!PQsendPrepare(pq->conn, name, pq->texts[step->statement],
 				   0, NULL))
-			return broken(pq);
+			return pq_broken(pq);
 		sent->commands[sent->len].step = step;
 		sent->commands[sent->len++].prepares = true;
 	}
 	if (!PQsendQueryPrepared(pq->conn, name, step->len, step->values, NULL,
 				 NULL, 0))
-		return broken(pq);
+		return pq_broken(pq);
 	sent->commands[sent->len].step = step;
 	sent->commands[sent->len++].prepares = false;
 	return 0;
 }
 
 /* A result of the next command. */
-static int take_result(struct pq *pq, struct sent *sent, PGresult *result)
+static int pq_take_result(struct pq *pq, struct sent *sent, PGresult *result)
 {
 	struct pq_step *step = sent->commands[sent->done].step;
 	bool prepares = sent->commands[sent->done].prepares;
@@ -381,26 +377,26 @@ static int take_result(struct pq *pq, struct sent *sent, PGresult *result)
 	case PGRES_PIPELINE_ABORTED: /* after the one that failed */
 		break;
 	default:
-		fail_result(pq, result);
+		pq_fail_result(pq, result);
 	}
 	PQclear(result);
 	return 503;
 }
 
 /* Everything up to the end of the pipeline. */
-static int take_results(struct pq *pq, struct sent *sent, int64_t until)
+static int pq_take_results(struct pq *pq, struct sent *sent, int64_t until)
 {
 	int worst = 0;
 
 	for (;;) {
-		int status = exchange(pq, until);
+		int status = pq_exchange(pq, until);
 
 		if (status)
 			return status;
 		PGresult *result = PQgetResult(pq->conn);
 		if (PQstatus(pq->conn) == CONNECTION_BAD) {
 			PQclear(result);
-			return broken(pq);
+			return pq_broken(pq);
 		}
 		if (!result) /* between two commands */
 			continue;
@@ -409,17 +405,17 @@ static int take_results(struct pq *pq, struct sent *sent, int64_t until)
 			return worst;
 		}
 		if (sent->done < sent->len) {
-			if (take_result(pq, sent, result))
+			if (pq_take_result(pq, sent, result))
 				worst = 503;
 			continue;
 		}
 		/* All was well until it was to be committed. */
-		worst = fail_result(pq, result);
+		worst = pq_fail_result(pq, result);
 		PQclear(result);
 	}
 }
 
-static void clear_steps(struct pq_step *steps, int len)
+static void pq_clear_steps(struct pq_step *steps, int len)
 {
 	for (int i = 0; i < len; i++) {
 		PQclear(steps[i].result);
@@ -427,60 +423,60 @@ static void clear_steps(struct pq_step *steps, int len)
 	}
 }
 
-static int call_once(struct pq *pq, struct pq_step *steps, int len,
-		     int64_t until)
+static int pq_call_once(struct pq *pq, struct pq_step *steps, int len,
+			int64_t until)
 {
 	struct sent sent = {.len = 0};
 	int status = pq_ready(pq, until);
 
 	for (int i = 0; !status && i < len; i++)
-		status = send_step(pq, &sent, &steps[i]);
+		status = pq_send_step(pq, &sent, &steps[i]);
 	if (!status && !PQpipelineSync(pq->conn))
-		status = broken(pq);
+		status = pq_broken(pq);
 	if (!status)
-		status = take_results(pq, &sent, until);
+		status = pq_take_results(pq, &sent, until);
 	if (status)
-		clear_steps(steps, len);
+		pq_clear_steps(steps, len);
 	return status;
 }
 
-static bool is_state(const struct pq *pq, const char *state)
+static bool pq_is_state(const struct pq *pq, const char *state)
 {
 	return strcmp(pq->sqlstate, state) == 0;
 }
 
 /* Whether nothing was done, for a reason that is gone with the next try:
  * serialization_failure, deadlock_detected. */
-static bool is_bad_luck(const struct pq *pq)
+static bool pq_is_bad_luck(const struct pq *pq)
 {
-	return is_state(pq, "40001") || is_state(pq, "40P01");
+	return pq_is_state(pq, "40001") || pq_is_state(pq, "40P01");
 }
 
 /* Whether nothing was done, because the conversation is not what it was: the
  * statement is not there any more, or its table is another one
  * (invalid_sql_statement_name, feature_not_supported); or another server may be
  * the first now (read_only_sql_transaction). */
-static bool is_out_of_date(const struct pq *pq)
+static bool pq_is_out_of_date(const struct pq *pq)
 {
-	return is_state(pq, "26000") || is_state(pq, "0A000") ||
-	       is_state(pq, "25006");
+	return pq_is_state(pq, "26000") || pq_is_state(pq, "0A000") ||
+	       pq_is_state(pq, "25006");
 }
 
 int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
 {
-	int status = call_once(pq, steps, len, until);
+	int status = pq_call_once(pq, steps, len, until);
 
-	for (int i = 1;
-	     status && is_bad_luck(pq) && i < TRIES_MAX && clock_ms() < until;
+	for (int i = 1; status && pq_is_bad_luck(pq) && i < TRIES_MAX &&
+			clock_ms() < until;
 	     i++)
-		status = call_once(pq, steps, len, until);
-	if (status && is_out_of_date(pq)) {
+		status = pq_call_once(pq, steps, len, until);
+	if (status && pq_is_out_of_date(pq)) {
 		net_broken(&pq->peer);
-		status = call_once(pq, steps, len, until);
+		status = pq_call_once(pq, steps, len, until);
 	}
 	/* Not for this call, but for the next one. numeric_value_out_of_range:
 	 * the table may have become another one. */
-	if (status && (is_state(pq, "25006") || is_state(pq, "22003")))
+	if (status && (pq_is_state(pq, "25006") || pq_is_state(pq, "22003")))
 		net_broken(&pq->peer);
 	return status;
 }
@@ -494,9 +490,9 @@ int pq_run(struct pq *pq, const char *commands, int64_t until)
 		return status;
 	/* Several at once go without a pipeline only. */
 	if (!PQexitPipelineMode(pq->conn) || !PQsendQuery(pq->conn, commands))
-		return broken(pq);
+		return pq_broken(pq);
 	for (;;) {
-		int late = exchange(pq, until);
+		int late = pq_exchange(pq, until);
 
 		if (late)
 			return late;
@@ -504,11 +500,11 @@ int pq_run(struct pq *pq, const char *commands, int64_t until)
 		if (!result)
 			break;
 		if (PQresultStatus(result) == PGRES_FATAL_ERROR)
-			status = fail_result(pq, result);
+			status = pq_fail_result(pq, result);
 		PQclear(result);
 	}
 	if (PQstatus(pq->conn) == CONNECTION_BAD ||
 	    !PQenterPipelineMode(pq->conn))
-		return broken(pq);
+		return pq_broken(pq);
 	return status;
 }

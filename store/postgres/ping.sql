@@ -1,0 +1,2 @@
+-- Whether counters could be written, by writing none.
+UPDATE visit_counter SET visits = visits WHERE false

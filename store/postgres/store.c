@@ -1,0 +1,151 @@
+/*
+ * The PostgreSQL store: the row of a counter in `visit_counter`, its total at
+ * the beginning of a day in `visit_history`, and `items`.
+ *
+ * 1. A turn is one statement (add.c); its text, like all others, is a file.
+ * 2. A table is made when it is first missed, so a dropped one heals, and one
+ *    made by hand is used as it is, if it fits. Reads create nothing.
+ * 3. What the server refused was not done; where that is sure to be a matter of
+ *    the moment (a deadlock, a serialization failure) it is tried again, by the
+ *    same deadline (pq.c). Any other failed call may have counted, and is not.
+ * 4. The snapshot of a statement is its own (READ COMMITTED, pq.c): what is
+ *    counted under a lock is what there is then.
+ * 5. A Redis may cache totals and items (cache.h). PostgreSQL is the truth.
+ */
+#include "store/store.h"
+
+#include "store/failure.h"
+#include "store/postgres/add.h"
+#include "store/postgres/cache.h"
+#include "store/postgres/items.h"
+#include "store/postgres/session.h"
+#include "util/log.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+const char store_name[] = "postgres";
+
+static int store_epoll = -1;
+
+/* Whether there is a table of counters by now; if not, whether one could be
+ * made, as far as this can be known. */
+static int store_find_table(int64_t until, bool *is_there)
+{
+	struct pq_step steps[] = {{.statement = STATEMENT_IS_THERE},
+				  {.statement = STATEMENT_READ_ONLY}};
+	bool is_read_only = false;
+	int status = pq_call(session_pq(), steps, 2, until);
+
+	if (!status) {
+		*is_there = *PQgetvalue(steps[0].result, 0, 0) == 't';
+		is_read_only =
+			strcmp(PQgetvalue(steps[1].result, 0, 0), "on") == 0;
+	}
+	session_clear(steps, 2);
+	return is_read_only
+		       ? fail("%s: it is read-only", session_pq()->peer.name)
+		       : status;
+}
+
+/* Where only items are asked for there never is a table of counters: an UPDATE
+ * at each health check would be an error in the server's log each time. */
+static int store_try(int64_t until)
+{
+	struct pq_step step = {.statement = STATEMENT_PING};
+	struct pq *pq = session_pq();
+	bool is_there = pq->facts.is_there;
+	int status = is_there ? 0 : store_find_table(until, &is_there);
+
+	if (status || !is_there)
+		return status;
+	status = session_judge_table(pq_call(pq, &step, 1, until));
+	session_clear(&step, 1);
+	if (!status || !session_misses_table())
+		return status;
+	pq->facts.is_there = false; /* it was dropped */
+	return store_find_table(until, &is_there);
+}
+
+int store_ping(void)
+{
+	int64_t until = session_deadline();
+	int status = session_check_table(until);
+
+	if (!status)
+		status = store_try(until);
+	failure_tell(FAILURE_HOME, status);
+	return status;
+}
+
+const char *store_durability(void)
+{
+	const char *durability = session_pq()->durability;
+
+	return *durability ? durability : NULL;
+}
+
+int store_look(void)
+{
+	const struct pq *pq = session_pq();
+
+	if (store_ping() != 0) {
+		log_warn("the store cannot be used now, and is tried again");
+		return 0;
+	}
+	log_info("%s: %s", pq->peer.name, pq->durability);
+	if (strstr(pq->durability, " off"))
+		log_warn("%s loses answered visits when it loses its power: "
+			 "set synchronous_commit=on",
+			 pq->peer.name);
+	return 0;
+}
+
+const char *store_error(void)
+{
+	return failure_reason();
+}
+
+int store_watch(void)
+{
+	return store_epoll;
+}
+
+int store_tick(void)
+{
+	int ms = net_tick(&session_pq()->peer), cache_ms = cache_tick();
+
+	return ms < 0 || (cache_ms >= 0 && cache_ms < ms) ? cache_ms : ms;
+}
+
+int store_prepare(const struct settings *settings)
+{
+	(void)settings;
+	return 0;
+}
+
+/* A server that is down now is no reason to end. */
+int store_open(const struct settings *settings)
+{
+	store_epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (store_epoll < 0) {
+		fail("cannot watch connections:");
+		return EXIT_SYSTEM;
+	}
+	if (session_open(settings, store_epoll))
+		return EXIT_SYSTEM;
+	cache_open(settings, store_epoll);
+	return 0;
+}
+
+int store_close(void)
+{
+	cache_close();
+	session_close();
+	add_forget();
+	items_free();
+	close(store_epoll);
+	store_epoll = -1;
+	return 0;
+}
