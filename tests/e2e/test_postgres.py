@@ -5,6 +5,7 @@ import datetime
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -818,3 +819,58 @@ def test_a_bad_variable_of_libpq_is_told(store, settings):
     with Server(store, **settings) as server:
         error = refusal(server)
         assert "maybe" in error or "none" in error
+
+
+# The statements
+
+
+def statements():
+    """Every file of a statement or of commands."""
+    return sorted((visitd.REPO / "store" / "postgres").glob("*.sql"))
+
+
+@pytest.mark.parametrize("file", statements(), ids=lambda file: file.name)
+def test_the_servers_own_parser_takes_each_statement(store, file):
+    """On the tables that the program makes; a statement is prepared, commands
+    are carried out."""
+    folder = visitd.REPO / "store" / "postgres"
+    for commands in ("make_counters.sql", "make_items.sql"):
+        store.call((folder / commands).read_text())
+    text = file.read_text()
+    if file.name.startswith("make_"):
+        store.call(text)
+    else:
+        store.call(f"PREPARE it AS {text}; DEALLOCATE it")
+
+
+def test_statements_and_program_have_the_same_limits():
+    """The home counter's name, the lock's key, the days that are kept."""
+    root = visitd.REPO
+    home = re.search(r'#define STORE_HOME "(\w+)"',
+                     (root / "store" / "store.h").read_text()).group(1)
+    keys, names = set(), set()
+    for file in statements():
+        text = re.sub(r"--.*", "", file.read_text())
+        if file.name != "greeting.sql":  # that asks about columns
+            names |= set(re.findall(r"(?:name|\$1) <?[=>]+ '([^']*)'", text))
+        keys |= set(re.findall(r"pg_advisory_xact_lock\((\d+)\)", text))
+    assert names == {home}
+    assert keys == {str(int.from_bytes(b"visitd", "big"))}
+
+
+def test_a_check_on_items_refuses_only_its_own(store):
+    """Items of one turn are one statement; a row that a CHECK of a table made
+    by hand refuses does not take the others along."""
+    store.call("CREATE TABLE items (id SERIAL PRIMARY KEY, name TEXT NOT NULL"
+               " CHECK (name <> 'bad'), description TEXT)")
+    with Server(store, WORKERS=1) as server, server.client() as client:
+        client.send(b"".join(
+            visitd.render("POST", "/items", JSON, json.dumps(
+                {"name": name, "description": r'a "b" \c, {d} NULL'}).encode())
+            for name in ("one", "bad", "null\0", "four")))
+        replies = [client.reply("POST") for _ in range(4)]
+    assert [r.status for r in replies] == [201, 503, 400, 201]
+    rows = store.call("SELECT name, description FROM items ORDER BY id")
+    assert rows == [(name, r'a "b" \c, {d} NULL') for name in ("one", "four")]
+    assert [r.json["id"] for r in (replies[0], replies[3])] == [
+        id_ for id_, in store.call("SELECT id FROM items ORDER BY id")]
