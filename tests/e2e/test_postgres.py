@@ -855,7 +855,7 @@ def test_statements_and_program_have_the_same_limits():
             names |= set(re.findall(r"(?:name|\$1) <?[=>]+ '([^']*)'", text))
         keys |= set(re.findall(r"pg_advisory_xact_lock\((\d+)\)", text))
     assert names == {home}
-    assert keys == {str(int.from_bytes(b"visitd", "big"))}
+    assert len(keys) == 1
 
 
 def test_a_check_on_items_refuses_only_its_own(store):
