@@ -84,10 +84,7 @@ static const struct setting table[] = {
 	 "error|warn|info|debug", "what is told on standard error"},
 };
 
-enum {
-	TABLE_LEN = sizeof(table) / sizeof(*table),
-	SECRETS_MAX = 4, /* rows of that kind */
-};
+enum { TABLE_LEN = sizeof(table) / sizeof(*table) };
 
 static int *int_at(struct settings *s, const struct setting *row)
 {
@@ -225,15 +222,13 @@ static const char *secret_path(const struct setting *row)
 	return path && *path ? path : NULL;
 }
 
-/* Where what was in its file is kept: nothing points into a file. */
+/* Where the content of its file is kept. Pages of rows that are not secrets are
+ * never touched. */
 static char *secret_room(const struct setting *row)
 {
-	static char rooms[SECRETS_MAX][SETTINGS_SECRET_MAX + 1];
-	size_t i = 0;
+	static char rooms[TABLE_LEN][SETTINGS_SECRET_MAX + 1];
 
-	for (const struct setting *before = table; before < row; before++)
-		i += before->kind == SECRET;
-	return rooms[i];
+	return rooms[row - table];
 }
 
 /* Up to `cap` bytes of a file, none other than a regular one: the length, or

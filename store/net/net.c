@@ -14,21 +14,23 @@
 #include <unistd.h>
 
 enum {
-	WAIT_MS = 50,	 /* before the first probe; doubled for each more */
-	WAIT_MAX = 1000, /* while nobody is there */
-	WAIT_LATE_MAX = 5000, /* for one that opens and then does not answer */
-	CALM_MS = 10000,      /* who was up that long is new to failing */
-	IDLE_S = 15,	  /* the kernel then asks an idle peer whether it is, */
-	IDLE_AGAIN_S = 5, /* and again, */
-	IDLE_TIMES = 3,	  /* until it takes it for gone */
+	/* Before the first probe; doubled for each further one, up to: */
+	WAIT_MS = 50,
+	WAIT_MAX = 1000,      /* while connecting fails */
+	WAIT_LATE_MAX = 5000, /* for a server that connects and is silent */
+	CALM_MS = 10000,      /* a server up that long starts at WAIT_MS */
+	/* TCP keep-alive: seconds idle, between probes, and their number. */
+	IDLE_S = 15,
+	IDLE_AGAIN_S = 5,
+	IDLE_TIMES = 3,
 };
 
 /*
  * Sockets
  */
 
-/* Errors are not looked at: a socket of another family has no such options. */
-static void set_options(int fd)
+/* Errors are ignored: a socket of another family has no such options. */
+static void net_set_options(int fd)
 {
 	const struct {
 		int level, name, value;
@@ -53,7 +55,7 @@ int net_connect(const struct net_address *address)
 	if (fd < 0)
 		return -1;
 	if (address->where.ss_family != AF_UNIX)
-		set_options(fd);
+		net_set_options(fd);
 	if (connect(fd, (const struct sockaddr *)&address->where,
 		    address->len) == 0 ||
 	    errno == EINPROGRESS || errno == EINTR)
@@ -79,8 +81,9 @@ int net_is_connected(int fd)
 	return -1;
 }
 
-/* Whether the other side has closed it, or has sent what nobody asked for. */
-static bool is_stale(int fd)
+/* Whether the server has closed an idle connection, or has sent something
+ * unasked. */
+static bool net_is_stale(int fd)
 {
 	char byte;
 	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -89,32 +92,33 @@ static bool is_stale(int fd)
 }
 
 /*
- * Watching: what epoll says of it wakes the worker, which then calls net_tick.
+ * Events of the socket and of the resolver's line wake the worker, which then
+ * calls net_tick.
  */
 
-static void watch(struct net_peer *peer, uint32_t events)
+static void net_watch(struct net_peer *peer, uint32_t events)
 {
 	struct epoll_event event = {.events = events};
 
 	if (peer->watched == peer->fd && peer->watched_for == (int)events)
 		return;
-	/* A library may have closed one socket and opened another with the same
-	 * number. */
+	/* The library may have closed a socket and opened another one under the
+	 * same number. */
 	if (epoll_ctl(peer->epoll, EPOLL_CTL_MOD, peer->fd, &event) < 0)
 		epoll_ctl(peer->epoll, EPOLL_CTL_ADD, peer->fd, &event);
 	peer->watched = peer->fd;
 	peer->watched_for = (int)events;
 }
 
-static void unwatch(struct net_peer *peer)
+static void net_unwatch(struct net_peer *peer)
 {
 	if (peer->watched >= 0)
 		epoll_ctl(peer->epoll, EPOLL_CTL_DEL, peer->watched, NULL);
 	peer->watched = -1;
 }
 
-/* The resolver is reborn now and then, with another line. */
-static void watch_resolver(struct net_peer *peer)
+/* A child that was forked again has another line. */
+static void net_watch_resolver(struct net_peer *peer)
 {
 	struct epoll_event event = {.events = EPOLLIN};
 
@@ -123,20 +127,26 @@ static void watch_resolver(struct net_peer *peer)
 			  &event);
 }
 
+static void net_ask_resolver(struct net_peer *peer)
+{
+	resolver_ask(&peer->resolver);
+	net_watch_resolver(peer);
+}
+
 /*
  * Opening
  */
 
-static void end(struct net_peer *peer)
+static void net_end(struct net_peer *peer)
 {
-	unwatch(peer);
+	net_unwatch(peer);
 	if (peer->state != NET_CLOSED)
 		peer->protocol->end(peer);
 	peer->state = NET_CLOSED;
 	peer->fd = -1;
 }
 
-static int find_addresses(struct net_peer *peer, int64_t until)
+static int net_find_addresses(struct net_peer *peer, int64_t until)
 {
 	const char *why;
 	int n = resolver_get(&peer->resolver, peer->addresses, &why, until);
@@ -144,15 +154,14 @@ static int find_addresses(struct net_peer *peer, int64_t until)
 	peer->addresses_len = n;
 	if (n > 0)
 		return 0;
-	resolver_ask(&peer->resolver);
-	watch_resolver(peer);
+	net_ask_resolver(peer);
 	return fail("%s: cannot find its address: %s", peer->name,
 		    why ? why : "no name server has answered yet");
 }
 
-/* The next address, which gets its share of the time that is left. It begins
- * with the one that was good last. */
-static enum net_step begin_next(struct net_peer *peer)
+/* Begins at the next address, which gets its share of the time that is left.
+ * The first one is the address that was connected last. */
+static enum net_step net_begin_next(struct net_peer *peer)
 {
 	int left = peer->addresses_len - peer->tried;
 	int64_t now = clock_ms();
@@ -167,8 +176,8 @@ static enum net_step begin_next(struct net_peer *peer)
 	return peer->protocol->begin(peer, &peer->addresses[peer->address_at]);
 }
 
-/* As far as it goes now. */
-static enum net_step advance(struct net_peer *peer, enum net_step step)
+/* Takes a step's result, and goes to the next address after a failure. */
+static enum net_step net_advance(struct net_peer *peer, enum net_step step)
 {
 	for (;;) {
 		if (step == NET_DONE)
@@ -179,115 +188,111 @@ static enum net_step advance(struct net_peer *peer, enum net_step step)
 			fail("%s: no connection within %d ms", peer->name,
 			     peer->timeout);
 		}
-		end(peer);
+		net_end(peer);
 		if (peer->tried == peer->addresses_len)
 			return NET_FAILED;
-		step = begin_next(peer);
+		step = net_begin_next(peer);
 	}
 }
 
-static enum net_step begin(struct net_peer *peer, int64_t until, bool may_wait)
+static enum net_step net_begin(struct net_peer *peer, int64_t until,
+			       bool may_wait)
 {
-	if (find_addresses(peer, may_wait ? until : 0))
+	if (net_find_addresses(peer, may_wait ? until : 0))
 		return NET_FAILED;
 	peer->opening_until = until;
 	peer->tried = 0;
-	return advance(peer, begin_next(peer));
+	return net_advance(peer, net_begin_next(peer));
 }
 
-static enum net_step go_on(struct net_peer *peer)
+static enum net_step net_go_on(struct net_peer *peer)
 {
-	return advance(peer, peer->protocol->go_on(peer));
+	return net_advance(peer, peer->protocol->go_on(peer));
 }
 
-static void come_up(struct net_peer *peer)
+static void net_come_up(struct net_peer *peer)
 {
 	peer->state = NET_OPEN;
 	peer->is_down = false;
 	peer->up_at = clock_ms();
 	peer->generation++;
-	watch(peer, EPOLLIN | EPOLLRDHUP);
+	net_watch(peer, EPOLLIN | EPOLLRDHUP);
+}
+
+/* The reason is copied: it is told in later turns. */
+static void net_schedule_probe(struct net_peer *peer)
+{
+	snprintf(peer->why, sizeof(peer->why), "%s", failure_reason());
+	peer->probe_at = clock_ms() + peer->wait;
+	net_ask_resolver(peer);
 }
 
 /*
- * The breaker. A server that takes connections and then is silent costs a call
- * its whole deadline each time that it is tried; one that is not there costs
- * nothing.
+ * Opens the breaker. A server that connects and then is silent costs a call its
+ * whole deadline each time it is tried; a refused connection costs nothing.
  */
-static void go_down(struct net_peer *peer, bool is_late)
+static void net_go_down(struct net_peer *peer, bool is_late)
 {
-	int64_t now = clock_ms();
-
-	end(peer);
+	net_end(peer);
 	peer->is_down = true;
-	snprintf(peer->why, sizeof(peer->why), "%s", failure_reason());
-	if (!is_late || now - peer->up_at > CALM_MS || peer->wait == 0)
+	if (!is_late || clock_ms() - peer->up_at > CALM_MS || peer->wait == 0)
 		peer->wait = WAIT_MS;
 	else if (peer->wait < WAIT_LATE_MAX)
 		peer->wait *= 2;
-	peer->probe_at = now + peer->wait;
-	resolver_ask(&peer->resolver);
-	watch_resolver(peer);
+	net_schedule_probe(peer);
 }
 
-static short poll_events(enum net_step step)
+static short net_poll_events(enum net_step step)
 {
 	return step == NET_READ ? POLLIN : POLLOUT;
 }
 
-static int open_now(struct net_peer *peer, int64_t until)
+static int net_open_now(struct net_peer *peer, int64_t until)
 {
 	if (clock_ms() >= until)
 		return fail("%s: no time was left for it", peer->name);
-	enum net_step step = begin(peer, until, true);
+	enum net_step step = net_begin(peer, until, true);
 	while (step == NET_READ || step == NET_WRITE) {
 		struct pollfd ready = {.fd = peer->fd,
-				       .events = poll_events(step)};
+				       .events = net_poll_events(step)};
 		int64_t left = peer->address_until - clock_ms();
 
 		if (left > 0)
 			poll(&ready, 1, (int)left);
-		step = go_on(peer);
+		step = net_go_on(peer);
 	}
 	if (step == NET_FAILED) {
-		go_down(peer, false);
+		net_go_down(peer, false);
 		return 503;
 	}
-	come_up(peer);
+	net_come_up(peer);
 	return 0;
 }
 
-static void fail_probe(struct net_peer *peer)
-{
-	snprintf(peer->why, sizeof(peer->why), "%s", failure_reason());
-	if (peer->wait < WAIT_MAX)
-		peer->wait *= 2;
-	peer->probe_at = clock_ms() + peer->wait;
-	resolver_ask(&peer->resolver);
-	watch_resolver(peer);
-}
-
-/* Milliseconds until it has to be called again; -1: it is over, and good. */
-static int probe(struct net_peer *peer)
+/* Gives the milliseconds until it is to be called again; -1: the conversation
+ * is open. */
+static int net_probe(struct net_peer *peer)
 {
 	int64_t now = clock_ms();
 	enum net_step step;
 
 	if (peer->state == NET_OPENING)
-		step = go_on(peer);
+		step = net_go_on(peer);
 	else if (now < peer->probe_at)
 		return (int)(peer->probe_at - now);
 	else
-		step = begin(peer, now + peer->timeout, false);
+		step = net_begin(peer, now + peer->timeout, false);
 	if (step == NET_DONE) {
-		come_up(peer);
+		net_come_up(peer);
 		return -1;
 	}
 	if (step == NET_FAILED) {
-		fail_probe(peer);
+		if (peer->wait < WAIT_MAX)
+			peer->wait *= 2;
+		net_schedule_probe(peer);
 		return peer->wait;
 	}
-	watch(peer, step == NET_READ ? EPOLLIN : EPOLLOUT);
+	net_watch(peer, step == NET_READ ? EPOLLIN : EPOLLOUT);
 	int64_t left = peer->address_until - clock_ms();
 	return left > 0 ? (int)left : 0;
 }
@@ -317,13 +322,13 @@ int net_open(struct net_peer *peer, const char *what, const char *host,
 			 what, host, port);
 	if (resolver_open(&peer->resolver, host, port) < 0)
 		return fail("%s:", peer->name);
-	watch_resolver(peer);
+	net_watch_resolver(peer);
 	return 0;
 }
 
 void net_close(struct net_peer *peer)
 {
-	end(peer);
+	net_end(peer);
 	resolver_close(&peer->resolver);
 }
 
@@ -332,19 +337,19 @@ int net_ready(struct net_peer *peer, int64_t until)
 	peer->is_called = true;
 	if (peer->is_down)
 		return fail("%s", peer->why);
-	if (peer->state == NET_OPEN && is_stale(peer->fd))
-		end(peer);
-	return peer->state == NET_OPEN ? 0 : open_now(peer, until);
+	if (peer->state == NET_OPEN && net_is_stale(peer->fd))
+		net_end(peer);
+	return peer->state == NET_OPEN ? 0 : net_open_now(peer, until);
 }
 
 void net_broken(struct net_peer *peer)
 {
-	end(peer);
+	net_end(peer);
 }
 
 void net_late(struct net_peer *peer)
 {
-	go_down(peer, true);
+	net_go_down(peer, true);
 }
 
 bool net_is_down(const struct net_peer *peer)
@@ -352,14 +357,14 @@ bool net_is_down(const struct net_peer *peer)
 	return peer->is_down;
 }
 
-/* A call has looked at the connection itself: this saves a recv a turn. */
+/* A call in this turn has checked the connection: that saves a recv here. */
 int net_tick(struct net_peer *peer)
 {
 	if (!peer->is_called) {
 		resolver_tick(&peer->resolver);
-		if (peer->state == NET_OPEN && is_stale(peer->fd))
-			end(peer);
+		if (peer->state == NET_OPEN && net_is_stale(peer->fd))
+			net_end(peer);
 	}
 	peer->is_called = false;
-	return peer->is_down ? probe(peer) : -1;
+	return peer->is_down ? net_probe(peer) : -1;
 }

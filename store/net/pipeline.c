@@ -1,14 +1,15 @@
 /*
- * 1. Commands of one node are sent and answered in their order.
- * 2. A node that fails takes with it only the commands that it has not answered
- *    yet. What was answered counts, and is told.
+ * 1. The commands for a node are sent and answered in the order in which they
+ *    were added.
+ * 2. When a node fails, only the commands that it has not answered fail.
  * 3. A command is sent again only when a reply said that it was not carried
- *    out, or when not a byte of the node's commands could be sent.
+ *    out, or when no byte of the node's commands was sent.
  */
 #include "store/net/pipeline.h"
 
 #include "store/failure.h"
 #include "util/clock.h"
+#include "util/grow.h"
 #include "util/number.h"
 
 #include <errno.h>
@@ -23,8 +24,10 @@ enum {
 	NODES_MAX = 32,
 	SLOTS = 16384,
 	HOPS_MAX = 5, /* of one command, from node to node */
-	AGAIN_MS = 5, /* before a command that Redis wants to be tried again */
-	KEPT_MAX = 1024, /* commands for which room stays allocated */
+	AGAIN_MS = 5, /* before a command is sent again after TRYAGAIN */
+	/* Commands, and their bytes, that stay allocated between calls. */
+	KEPT_MAX = 1024,
+	BYTES_KEPT = 1 << 20,
 	HOST_MAX = 256,
 };
 
@@ -32,21 +35,22 @@ struct node {
 	struct resp link;
 	char host[HOST_MAX];
 	int port;
+	bool is_used;	      /* false: `link` is closed, the entry is free */
 	size_t waiting, next; /* commands without a reply, and the first */
-	bool is_started;      /* its commands of this exchange are under way */
-	bool is_old;	      /* the conversation is not of this call */
-	bool is_asking;	      /* the reply to an ASKING comes first */
-	bool is_doomed;	      /* a reply says that another one is needed */
-	char why[256];	      /* it failed last */
+	bool is_started;      /* its commands of this exchange are sent */
+	bool is_old;	      /* the conversation was open before this call */
+	bool is_asking;	      /* the next reply answers an ASKING */
+	bool is_doomed;	      /* a reply has told to open another connection */
 };
 
 struct command {
-	size_t at, len; /* its bytes */
+	size_t at, len; /* in pipeline.bytes */
 	int slot;
 	struct node *node;
 	int hops;
 	bool is_waiting, is_asking;
 	redisReply *reply;
+	const char *why; /* without a reply; lives as long as the turn */
 };
 
 static struct {
@@ -56,6 +60,7 @@ static struct {
 	int64_t until; /* of the call */
 	struct node nodes[NODES_MAX];
 	size_t nodes_len;
+	unsigned past;	      /* generations of the nodes that were closed */
 	uint8_t slots[SLOTS]; /* the node of each, as far as is known */
 	bool is_cluster;
 	struct command *commands;
@@ -69,74 +74,86 @@ static struct {
  * Nodes
  */
 
-static struct node *open_node(struct node *node, const char *host, int port)
+static int pipeline_open_node(struct node *node, const char *host, int port)
 {
 	const struct settings *s = pipeline.settings;
 
 	memset(node, 0, sizeof(*node));
 	snprintf(node->host, sizeof(node->host), "%s", host);
 	node->port = port;
-	if (resp_open(&node->link, node->host, port, s->store_timeout,
-		      pipeline.epoll, &pipeline.login))
-		return NULL;
-	return node;
+	int status = resp_open(&node->link, node->host, port, s->store_timeout,
+			       pipeline.epoll, &pipeline.login);
+	node->is_used = status == 0;
+	return status;
 }
 
-/* One that nobody needs: it is down, and is not the one of the settings. */
-static struct node *free_node(void)
+static void pipeline_close_node(struct node *node)
 {
-	for (size_t i = 1; i < pipeline.nodes_len; i++) {
+	for (size_t slot = 0; slot < SLOTS; slot++)
+		if (&pipeline.nodes[pipeline.slots[slot]] == node)
+			pipeline.slots[slot] = 0;
+	pipeline.past += node->link.peer.generation;
+	resp_close(&node->link);
+}
+
+static bool pipeline_is_up(const struct node *node)
+{
+	return node->is_used && !net_is_down(&node->link.peer);
+}
+
+/* An entry of the table that is free; or that of a node that is down and is not
+ * the one of the settings, which is closed. NULL: there is none. */
+static struct node *pipeline_free_node(void)
+{
+	struct node *down = NULL;
+
+	for (size_t i = 1; i < NODES_MAX; i++) {
 		struct node *node = &pipeline.nodes[i];
 
-		if (node->waiting > 0 || !net_is_down(&node->link.peer))
-			continue;
-		resp_close(&node->link);
-		for (size_t slot = 0; slot < SLOTS; slot++)
-			if (pipeline.slots[slot] == i)
-				pipeline.slots[slot] = 0;
-		return node;
+		if (!node->is_used) {
+			if (pipeline.nodes_len == i)
+				pipeline.nodes_len++;
+			return node;
+		}
+		if (!down && node->waiting == 0 && !pipeline_is_up(node))
+			down = node;
 	}
-	return NULL;
+	if (down)
+		pipeline_close_node(down);
+	return down;
 }
 
-static struct node *find_node(const char *host, int port)
+static struct node *pipeline_find_node(const char *host, int port)
 {
 	struct node *node;
 
 	for (size_t i = 0; i < pipeline.nodes_len; i++) {
 		node = &pipeline.nodes[i];
-		if (node->port == port && strcmp(node->host, host) == 0)
+		if (node->is_used && node->port == port &&
+		    strcmp(node->host, host) == 0)
 			return node;
 	}
-	node = pipeline.nodes_len < NODES_MAX
-		       ? &pipeline.nodes[pipeline.nodes_len]
-		       : free_node();
-	if (!node || !open_node(node, host, port))
-		return NULL;
-	if (node == &pipeline.nodes[pipeline.nodes_len])
-		pipeline.nodes_len++;
-	return node;
+	node = pipeline_free_node();
+	return node && pipeline_open_node(node, host, port) == 0 ? node : NULL;
 }
 
-/* Who has the slot; or, when that is down, anybody else: it will know whether
- * somebody has taken its place. */
-static struct node *pick_node(int slot)
+/* The node that has the slot. When it is down, any other: that one knows
+ * whether a replica has taken over. */
+static struct node *pipeline_pick_node(int slot)
 {
-	struct node *owner = &pipeline.nodes[0];
+	struct node *owner = &pipeline.nodes[pipeline.slots[slot]];
 
-	if (pipeline.is_cluster)
-		owner = &pipeline.nodes[pipeline.slots[slot]];
-	for (size_t i = 0; i < pipeline.nodes_len && pipeline.is_cluster; i++) {
-		if (!net_is_down(&owner->link.peer))
+	for (size_t i = 0; i < pipeline.nodes_len; i++) {
+		if (pipeline_is_up(owner))
 			break;
-		if (!net_is_down(&pipeline.nodes[i].link.peer))
+		if (pipeline_is_up(&pipeline.nodes[i]))
 			return &pipeline.nodes[i];
 	}
 	return owner;
 }
 
-/* CRC16 of the key, or of what stands between its first braces. */
-static int slot_of(struct slice key)
+/* CRC16 of the key, or of its first part in braces that is not empty. */
+static int pipeline_slot(struct slice key)
 {
 	const char *open = memchr(key.p, '{', key.n);
 	unsigned crc = 0;
@@ -159,90 +176,92 @@ static int slot_of(struct slice key)
 }
 
 /*
- * One node's part of a run
+ * The commands of one node
  */
 
-static bool is_of(const struct command *command, const struct node *node)
+static bool pipeline_is_of(const struct command *command,
+			   const struct node *node)
 {
 	return command->is_waiting && command->node == node;
 }
 
-static size_t next_of(const struct node *node, size_t from)
+static size_t pipeline_next_of(const struct node *node, size_t from)
 {
-	while (from < pipeline.len && !is_of(&pipeline.commands[from], node))
+	while (from < pipeline.len &&
+	       !pipeline_is_of(&pipeline.commands[from], node))
 		from++;
 	return from;
 }
 
-static void begin_command(struct node *node)
+static void pipeline_begin_command(struct node *node)
 {
 	node->is_asking = node->next < pipeline.len &&
 			  pipeline.commands[node->next].is_asking;
 }
 
-/* No reply comes any more. */
-static void give_up(struct node *node)
+/* The commands that are not answered get the reason noted last. */
+static void pipeline_give_up(struct node *node)
 {
-	snprintf(node->why, sizeof(node->why), "%s", failure_reason());
-	for (size_t i = node->next; i < pipeline.len; i++)
-		if (is_of(&pipeline.commands[i], node))
-			pipeline.commands[i].is_waiting = false;
+	for (size_t i = node->next; i < pipeline.len; i++) {
+		struct command *command = &pipeline.commands[i];
+
+		if (!pipeline_is_of(command, node))
+			continue;
+		command->is_waiting = false;
+		command->why = failure_reason();
+	}
 	node->waiting = 0;
 }
 
-static int put_commands(struct node *node)
+static int pipeline_put_commands(struct node *node)
 {
-	static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+	const struct slice asking = SLICE("*1\r\n$6\r\nASKING\r\n");
 
 	resp_begin(&node->link);
 	for (size_t i = node->next; i < pipeline.len;
-	     i = next_of(node, i + 1)) {
+	     i = pipeline_next_of(node, i + 1)) {
 		const struct command *c = &pipeline.commands[i];
 
-		if (c->is_asking &&
-		    resp_put(&node->link, asking, sizeof(asking) - 1) < 0)
+		if (c->is_asking && resp_put(&node->link, asking) < 0)
 			return -1;
-		if (resp_put(&node->link, pipeline.bytes + c->at, c->len) < 0)
+		if (resp_put(&node->link, (struct slice){pipeline.bytes + c->at,
+							 c->len}) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-static void start(struct node *node)
+static void pipeline_start(struct node *node)
 {
 	struct net_peer *peer = &node->link.peer;
 	unsigned generation = peer->generation;
 
 	if (net_ready(peer, pipeline.until) != 0) {
-		give_up(node);
+		pipeline_give_up(node);
 		return;
 	}
 	node->is_old = peer->generation == generation;
-	if (put_commands(node) == 0 && resp_send(&node->link) == 0)
+	if (pipeline_put_commands(node) == 0 && resp_send(&node->link) == 0)
 		return;
 	if (node->link.sent == 0 && node->is_old) {
 		net_broken(peer);
-		start(node); /* once: it is new then */
+		pipeline_start(node); /* once: the next conversation is new */
 		return;
 	}
 	net_broken(peer);
-	give_up(node);
+	pipeline_give_up(node);
 }
 
-static bool says(const redisReply *reply, const char *word)
+/* The address may lead to another server by now, or the password may have
+ * changed: the next call is to open another connection. */
+static bool pipeline_needs_another(const redisReply *reply)
 {
-	return reply->type == REDIS_REPLY_ERROR &&
-	       strncmp(reply->str, word, strlen(word)) == 0;
+	return resp_is_error(reply, "READONLY") ||
+	       resp_is_error(reply, "NOAUTH") ||
+	       resp_is_error(reply, "MASTERDOWN");
 }
 
-/* The address may lead to another server by now, or the password be another. */
-static bool needs_another(const redisReply *reply)
-{
-	return says(reply, "READONLY") || says(reply, "NOAUTH") ||
-	       says(reply, "MASTERDOWN");
-}
-
-static void take(struct node *node, redisReply *reply)
+static void pipeline_take(struct node *node, redisReply *reply)
 {
 	struct command *command = &pipeline.commands[node->next];
 
@@ -251,23 +270,23 @@ static void take(struct node *node, redisReply *reply)
 		freeReplyObject(reply);
 		return;
 	}
-	node->is_doomed |= needs_another(reply);
+	node->is_doomed |= pipeline_needs_another(reply);
 	command->reply = reply;
 	command->is_waiting = false;
 	node->waiting--;
-	node->next = next_of(node, node->next);
-	begin_command(node);
+	node->next = pipeline_next_of(node, node->next);
+	pipeline_begin_command(node);
 }
 
-static void finish(struct node *node)
+static void pipeline_finish(struct node *node)
 {
 	if (node->is_doomed || !resp_is_clean(&node->link))
 		net_broken(&node->link.peer);
 	node->is_doomed = false;
 }
 
-/* Something can be sent or received. */
-static void go_on(struct node *node)
+/* Sends and receives what is possible now. */
+static void pipeline_go_on(struct node *node)
 {
 	bool failed =
 		resp_send(&node->link) < 0 || resp_receive(&node->link) < 0;
@@ -279,30 +298,30 @@ static void go_on(struct node *node)
 		failed |= got < 0;
 		if (got <= 0)
 			break;
-		take(node, reply);
+		pipeline_take(node, reply);
 	}
 	if (node->waiting == 0) {
-		finish(node);
+		pipeline_finish(node);
 	} else if (failed) {
 		net_broken(&node->link.peer);
-		give_up(node);
+		pipeline_give_up(node);
 	}
 }
 
-static void be_late(struct node *node)
+static void pipeline_be_late(struct node *node)
 {
 	fail("%s: no answer within %d ms", node->link.peer.name,
 	     pipeline.settings->store_timeout);
 	net_late(&node->link.peer);
-	give_up(node);
+	pipeline_give_up(node);
 }
 
 /*
  * A run
  */
 
-/* Waits for any of the nodes; false when none of them is waited for. */
-static bool await_some(void)
+/* Waits for any node that owes a reply. False: none does. */
+static bool pipeline_await(void)
 {
 	struct pollfd ready[NODES_MAX];
 	struct node *nodes[NODES_MAX];
@@ -325,31 +344,31 @@ static bool await_some(void)
 		return true;
 	for (nfds_t i = 0; i < len; i++) {
 		if (n > 0 && ready[i].revents)
-			go_on(nodes[i]);
+			pipeline_go_on(nodes[i]);
 		else if (n <= 0)
-			be_late(nodes[i]);
+			pipeline_be_late(nodes[i]);
 	}
 	return true;
 }
 
-/* Those with an open connection come first: to connect may take all the time,
- * and they shall not look late for that. */
-static void start_all(bool open)
+/* Nodes with an open connection are started first: connecting to another one
+ * may take the whole time, and they are not to be late because of it. */
+static void pipeline_start_all(bool is_open)
 {
 	for (size_t i = 0; i < pipeline.nodes_len; i++) {
 		struct node *node = &pipeline.nodes[i];
 
 		if (node->waiting == 0 ||
-		    (node->link.peer.state == NET_OPEN) != open ||
+		    (node->link.peer.state == NET_OPEN) != is_open ||
 		    node->is_started)
 			continue;
 		node->is_started = true;
-		begin_command(node);
-		start(node);
+		pipeline_begin_command(node);
+		pipeline_start(node);
 	}
 }
 
-static void exchange(void)
+static void pipeline_exchange(void)
 {
 	for (size_t i = 0; i < pipeline.nodes_len; i++) {
 		pipeline.nodes[i].waiting = 0;
@@ -363,14 +382,15 @@ static void exchange(void)
 		command->node->waiting++;
 		command->node->next = i;
 	}
-	start_all(true);
-	start_all(false);
-	while (await_some())
+	pipeline_start_all(true);
+	pipeline_start_all(false);
+	while (pipeline_await())
 		;
 }
 
-/* "MOVED 3999 127.0.0.1:6381"; without a host it is the one that says so. */
-static struct node *read_redirect(const struct command *command)
+/* Reads "MOVED 3999 127.0.0.1:6381". Without a host, it is that of the node
+ * that has sent it. NULL: it is not understood, or there is no room. */
+static struct node *pipeline_read_redirect(const struct command *command)
 {
 	struct slice text = slice_of(command->reply->str);
 	char host[HOST_MAX];
@@ -389,22 +409,22 @@ static struct node *read_redirect(const struct command *command)
 		return NULL;
 	snprintf(host, sizeof(host), "%.*s", (int)n, text.p);
 	struct node *node =
-		find_node(n ? host : command->node->host, (int)port);
-	if (node && says(command->reply, "MOVED"))
+		pipeline_find_node(n ? host : command->node->host, (int)port);
+	if (node && resp_is_error(command->reply, "MOVED"))
 		pipeline.slots[slot] = (uint8_t)(node - pipeline.nodes);
 	return node;
 }
 
-/* Whether the command is to be sent again; its reply is then gone. */
-static bool redirect(struct command *command, bool *is_busy)
+/* Whether the command is to be sent again; its reply is then freed. */
+static bool pipeline_redirect(struct command *command, bool *is_busy)
 {
-	bool moved = says(command->reply, "MOVED");
-	bool ask = says(command->reply, "ASK ");
+	bool moved = resp_is_error(command->reply, "MOVED");
+	bool ask = resp_is_error(command->reply, "ASK ");
 
-	if (says(command->reply, "TRYAGAIN")) {
+	if (resp_is_error(command->reply, "TRYAGAIN")) {
 		*is_busy = true;
 	} else if ((moved || ask) && command->hops++ < HOPS_MAX) {
-		struct node *node = read_redirect(command);
+		struct node *node = pipeline_read_redirect(command);
 
 		if (!node)
 			return false;
@@ -420,7 +440,7 @@ static bool redirect(struct command *command, bool *is_busy)
 }
 
 /* Whether some of the commands have to be sent again. */
-static bool redirect_all(void)
+static bool pipeline_redirect_all(void)
 {
 	bool is_busy = false, any = false;
 
@@ -429,7 +449,8 @@ static bool redirect_all(void)
 	for (size_t i = pipeline.ran; i < pipeline.len; i++)
 		if (pipeline.commands[i].reply &&
 		    pipeline.commands[i].reply->type == REDIS_REPLY_ERROR)
-			any |= redirect(&pipeline.commands[i], &is_busy);
+			any |= pipeline_redirect(&pipeline.commands[i],
+						 &is_busy);
 	if (is_busy)
 		poll(NULL, 0, AGAIN_MS);
 	return any;
@@ -439,12 +460,12 @@ void pipeline_run(void)
 {
 	for (size_t i = pipeline.ran; i < pipeline.len; i++) {
 		pipeline.commands[i].node =
-			pick_node(pipeline.commands[i].slot);
+			pipeline_pick_node(pipeline.commands[i].slot);
 		pipeline.commands[i].is_waiting = !pipeline.no_memory;
 	}
 	do
-		exchange();
-	while (redirect_all());
+		pipeline_exchange();
+	while (pipeline_redirect_all());
 	pipeline.ran = pipeline.len;
 }
 
@@ -452,18 +473,22 @@ void pipeline_run(void)
  * A call
  */
 
-static void forget(void)
+static void pipeline_free(void)
+{
+	free(pipeline.commands);
+	free(pipeline.bytes);
+	pipeline.commands = NULL;
+	pipeline.bytes = NULL;
+	pipeline.cap = pipeline.bytes_cap = 0;
+}
+
+static void pipeline_forget(void)
 {
 	for (size_t i = 0; i < pipeline.len; i++)
 		if (pipeline.commands[i].reply)
 			freeReplyObject(pipeline.commands[i].reply);
-	if (pipeline.cap > KEPT_MAX) {
-		free(pipeline.commands);
-		free(pipeline.bytes);
-		pipeline.commands = NULL;
-		pipeline.bytes = NULL;
-		pipeline.cap = pipeline.bytes_cap = 0;
-	}
+	if (pipeline.cap > KEPT_MAX || pipeline.bytes_cap > BYTES_KEPT)
+		pipeline_free();
 	pipeline.len = pipeline.ran = pipeline.bytes_len = 0;
 	pipeline.no_memory = false;
 }
@@ -472,8 +497,8 @@ int pipeline_begin(void)
 {
 	struct resp *server = pipeline_server();
 
-	forget();
-	/* The clock is rounded down: not less than it says. */
+	pipeline_forget();
+	/* clock_ms() rounds down: 1 more, so that it is not less. */
 	pipeline.until = clock_ms() + pipeline.settings->store_timeout + 1;
 	if (!server->facts.is_known && net_ready(&server->peer, pipeline.until))
 		return 503;
@@ -481,58 +506,37 @@ int pipeline_begin(void)
 	return 0;
 }
 
-/* Room for one more, and for so many bytes. */
-static int make_room(size_t bytes)
+/* Room for one more command of so many bytes. */
+static bool pipeline_reserve(size_t size)
 {
-	if (pipeline.len == pipeline.cap) {
-		size_t cap = pipeline.cap ? 2 * pipeline.cap : 64;
-		struct command *more = realloc(
-			pipeline.commands, cap * sizeof(*pipeline.commands));
+	struct command *commands = grow(pipeline.commands, &pipeline.cap,
+					pipeline.len + 1, sizeof(*commands));
 
-		if (!more)
-			return -1;
-		pipeline.commands = more;
-		pipeline.cap = cap;
-	}
-	if (pipeline.bytes_cap - pipeline.bytes_len < bytes) {
-		size_t cap = 2 * (pipeline.bytes_len + bytes);
-		char *more = realloc(pipeline.bytes, cap);
-
-		if (!more)
-			return -1;
-		pipeline.bytes = more;
-		pipeline.bytes_cap = cap;
-	}
-	return 0;
+	if (!commands)
+		return false;
+	pipeline.commands = commands;
+	char *bytes = grow(pipeline.bytes, &pipeline.bytes_cap,
+			   pipeline.bytes_len + size, 1);
+	if (!bytes)
+		return false;
+	pipeline.bytes = bytes;
+	return true;
 }
-
-enum { ARGS_MAX = 16 };
 
 size_t pipeline_add(struct slice key, size_t argc, const struct slice *argv)
 {
-	const char *texts[ARGS_MAX];
-	size_t lens[ARGS_MAX];
-	char *bytes = NULL;
-
-	for (size_t i = 0; i < argc; i++) {
-		texts[i] = argv[i].n ? argv[i].p : "";
-		lens[i] = argv[i].n;
-	}
-	long long len = redisFormatCommandArgv(&bytes, (int)argc, texts, lens);
-	if (len < 0 || make_room((size_t)len) < 0) {
+	if (!pipeline_reserve(resp_size(argc, argv))) {
 		pipeline.no_memory = true;
-		if (len >= 0)
-			redisFreeCommand(bytes);
 		return 0;
 	}
-	memcpy(pipeline.bytes + pipeline.bytes_len, bytes, (size_t)len);
-	redisFreeCommand(bytes);
+	char *bytes = pipeline.bytes + pipeline.bytes_len;
+	size_t len = (size_t)(resp_write(bytes, argc, argv) - bytes);
 	pipeline.commands[pipeline.len] = (struct command){
 		.at = pipeline.bytes_len,
-		.len = (size_t)len,
-		.slot = pipeline.is_cluster ? slot_of(key) : 0,
+		.len = len,
+		.slot = pipeline.is_cluster ? pipeline_slot(key) : 0,
 	};
-	pipeline.bytes_len += (size_t)len;
+	pipeline.bytes_len += len;
 	return pipeline.len++;
 }
 
@@ -547,16 +551,18 @@ const char *pipeline_why(size_t command)
 {
 	if (pipeline.no_memory || command >= pipeline.len)
 		return "out of memory";
-	return pipeline.commands[command].node->why;
+	return pipeline.commands[command].why;
 }
 
 const char *pipeline_name(size_t command)
 {
+	if (pipeline.no_memory || command >= pipeline.len)
+		return pipeline_server()->peer.name;
 	return pipeline.commands[command].node->link.peer.name;
 }
 
 /*
- * The whole
+ * The server, and its nodes
  */
 
 const struct settings *pipeline_settings(void)
@@ -584,7 +590,7 @@ bool pipeline_is_hurt(void)
 
 unsigned pipeline_generation(void)
 {
-	unsigned sum = 0;
+	unsigned sum = pipeline.past;
 
 	for (size_t i = 0; i < pipeline.nodes_len; i++)
 		sum += pipeline.nodes[i].link.peer.generation;
@@ -618,24 +624,24 @@ int pipeline_open(const struct settings *settings)
 		.db = settings->redis_db,
 		.allow_eviction = settings->redis_allow_eviction,
 	};
-	pipeline.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (pipeline.epoll < 0)
-		return fail("epoll:");
-	const char *host = settings->redis_host;
-	if (!open_node(&pipeline.nodes[0], host ? host : "localhost",
-		       settings->redis_port))
-		return 503;
 	pipeline.nodes_len = 1;
-	return 0;
+	pipeline.epoll = epoll_create1(EPOLL_CLOEXEC);
+	int error = errno;
+	const char *host = settings->redis_host;
+	int status = pipeline_open_node(&pipeline.nodes[0],
+					host ? host : "localhost",
+					settings->redis_port);
+	errno = error;
+	return !status && pipeline.epoll < 0 ? fail("epoll:") : status;
 }
 
 void pipeline_close(void)
 {
-	forget();
+	pipeline_forget();
 	for (size_t i = 0; i < pipeline.nodes_len; i++)
-		resp_close(&pipeline.nodes[i].link);
-	free(pipeline.commands);
-	free(pipeline.bytes);
+		if (pipeline.nodes[i].is_used)
+			resp_close(&pipeline.nodes[i].link);
+	pipeline_free();
 	close(pipeline.epoll);
 	memset(&pipeline, 0, sizeof(pipeline));
 }

@@ -1,26 +1,21 @@
 /*
- * 1. The board has one writer, the child, and a version that is odd while it is
- *    written: who reads it looks at the version before and after.
- * 2. The child holds nothing of its parent's but the line and the three
- *    standard descriptors: a listener that it kept would stay open after the
- *    worker has closed it.
- * 3. It ends when the line does, and is killed when its parent dies: in the
- *    middle of a look-up it does not see the line.
+ * 1. A message of the child holds a whole result, so that the parent never sees
+ *    a part of one. Nothing is shared between the two processes but the socket.
+ * 2. The child keeps open only that socket and the three standard descriptors:
+ *    a listener that it kept would stay open after the worker has closed it.
+ * 3. It exits when the socket is closed, and is killed when its parent dies:
+ *    during a look-up it does not read the socket.
  */
 #include "store/net/resolver.h"
 
 #include "util/clock.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -28,114 +23,93 @@
 #include <unistd.h>
 
 enum {
-	EVERY_MS = 5000,   /* between two looks of its own accord */
-	AT_LEAST_MS = 250, /* and between those that are asked for */
-	REBORN_MS = 1000,  /* between two births, if it dies */
-	FDS_MAX = 65536,   /* descriptors closed one by one, on old kernels */
+	EVERY_MS = 5000,      /* between look-ups that nobody asked for */
+	AT_LEAST_MS = 250,    /* between any two */
+	FORK_AGAIN_MS = 1000, /* between two forks, when the child dies */
+	CHILD_LINE = 3,	      /* descriptor of the socket in the child */
+	FDS_MAX = 65536, /* descriptors closed one by one, on old kernels */
 };
 
-struct resolver_board {
-	atomic_uint version; /* 0: nothing was looked up yet */
-	int len;
-	int error; /* of getaddrinfo, when len is 0 */
-	struct net_address addresses[RESOLVER_MAX];
-};
+static void resolver_look_up(const char *host, int port, int flags,
+			     struct resolver_found *found)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_NUMERICSERV | flags};
+	struct addrinfo *list = NULL;
+	char service[16];
+
+	memset(found, 0, sizeof(*found));
+	snprintf(service, sizeof(service), "%d", port);
+	found->error = getaddrinfo(host, service, &hints, &list);
+	if (found->error != 0)
+		return;
+	for (struct addrinfo *a = list; a && found->len < RESOLVER_MAX;
+	     a = a->ai_next) {
+		struct net_address *address = &found->addresses[found->len];
+
+		if (a->ai_addrlen > sizeof(address->where))
+			continue;
+		memcpy(&address->where, a->ai_addr, a->ai_addrlen);
+		address->len = a->ai_addrlen;
+		found->len++;
+	}
+	freeaddrinfo(list);
+}
 
 /*
  * The child
  */
 
-static int look_up(const char *host, int port, int flags,
-		   struct net_address *out, int *error)
+/* Waits up to `ms` for a question and takes all that have come. Exits when the
+ * parent has closed its end. */
+static bool resolver_await_question(int ms)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-				 .ai_flags = AI_NUMERICSERV | flags};
-	struct addrinfo *found = NULL;
-	char service[16];
-	int len = 0;
+	struct pollfd ready = {.fd = CHILD_LINE, .events = POLLIN};
+	char question;
+	ssize_t n;
 
-	snprintf(service, sizeof(service), "%d", port);
-	*error = getaddrinfo(host, service, &hints, &found);
-	if (*error != 0)
-		return 0;
-	for (struct addrinfo *a = found; a && len < RESOLVER_MAX;
-	     a = a->ai_next) {
-		if (a->ai_addrlen > sizeof(out->where))
-			continue;
-		memset(&out[len], 0, sizeof(out[len]));
-		memcpy(&out[len].where, a->ai_addr, a->ai_addrlen);
-		out[len++].len = a->ai_addrlen;
-	}
-	freeaddrinfo(found);
-	return len;
-}
-
-/* Whether what stands there is new. An address that is not found any more stays
- * in use: a name server that is away is no reason to lose a server that is
- * there. */
-static bool publish(struct resolver_board *board,
-		    const struct net_address *found, int len, int error)
-{
-	unsigned version = atomic_load(&board->version);
-
-	if (version > 0 && len == 0 && board->len > 0)
+	if (poll(&ready, 1, ms) <= 0)
 		return false;
-	if (version > 0 && len == board->len && error == board->error &&
-	    memcmp(found, board->addresses, (size_t)len * sizeof(*found)) == 0)
-		return false;
-	/* A child that was killed here may have left it odd. */
-	version |= 1;
-	atomic_store(&board->version, version);
-	atomic_thread_fence(memory_order_seq_cst);
-	board->len = len;
-	board->error = error;
-	memcpy(board->addresses, found, (size_t)len * sizeof(*found));
-	atomic_thread_fence(memory_order_seq_cst);
-	atomic_store(&board->version, version + 1);
-	return true;
-}
-
-/* Whether the parent asks, within that time. Does not come back from its end.
- */
-static bool await_question(int line, int64_t ms)
-{
-	struct pollfd ready = {.fd = line, .events = POLLIN};
-	char questions[64];
-
-	if (poll(&ready, 1, (int)ms) <= 0)
-		return false;
-	if (recv(line, questions, sizeof(questions), 0) <= 0)
+	do
+		n = recv(CHILD_LINE, &question, 1, MSG_DONTWAIT);
+	while (n > 0);
+	if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		_exit(0);
 	return true;
 }
 
-__attribute__((noreturn)) static void work(const struct resolver *r, int line)
+/* Sends every result that was asked for or that has changed. One that does not
+ * fit into the socket is sent after the next look-up. */
+__attribute__((noreturn)) static void resolver_work(const struct resolver *r)
 {
-	struct net_address found[RESOLVER_MAX];
-	bool asked = true;
+	struct resolver_found found, sent = {.len = -1};
+	bool is_asked = true;
 
 	for (;;) {
 		int64_t from = clock_ms();
-		int error, len = look_up(r->host, r->port, 0, found, &error);
 
-		if (publish(r->board, found, len, error) || asked)
-			send(line, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-		asked = await_question(line, EVERY_MS);
+		resolver_look_up(r->host, r->port, 0, &found);
+		if ((is_asked || memcmp(&found, &sent, sizeof(sent)) != 0) &&
+		    send(CHILD_LINE, &found, sizeof(found),
+			 MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+			memcpy(&sent, &found, sizeof(sent));
+		is_asked = resolver_await_question(EVERY_MS);
 		int64_t early = from + AT_LEAST_MS - clock_ms();
-		if (asked && early > 0)
-			await_question(line, early);
+		if (is_asked && early > 0)
+			resolver_await_question((int)early);
 	}
 }
 
-static void close_others(int keep)
+/* Moves the socket to CHILD_LINE and closes every descriptor after it. */
+static void resolver_close_others(int line)
 {
-	if (dup2(keep, 3) < 0)
+	if (dup2(line, CHILD_LINE) < 0)
 		_exit(1);
 #ifdef SYS_close_range
-	if (syscall(SYS_close_range, 4u, ~0u, 0u) == 0)
+	if (syscall(SYS_close_range, CHILD_LINE + 1u, ~0u, 0u) == 0)
 		return;
 #endif
-	for (int fd = 4; fd < FDS_MAX; fd++)
+	for (int fd = CHILD_LINE + 1; fd < FDS_MAX; fd++)
 		close(fd);
 }
 
@@ -143,104 +117,107 @@ static void close_others(int keep)
  * The parent
  */
 
-static int give_birth(struct resolver *r)
+static void resolver_fork(struct resolver *r)
 {
 	int ends[2];
 
-	r->born = clock_ms();
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return -1;
+	r->forked_at = clock_ms();
+	r->fork_error = 0;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+		r->fork_error = errno;
+		return;
+	}
 	r->child = fork();
 	if (r->child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 		prctl(PR_SET_NAME, "visitd-resolver", 0, 0, 0);
-		close_others(ends[1]);
-		work(r, 3);
+		resolver_close_others(ends[1]);
+		resolver_work(r);
+	}
+	if (r->child < 0) {
+		r->fork_error = errno;
+		close(ends[0]);
+	} else {
+		r->line = ends[0];
 	}
 	close(ends[1]);
-	if (r->child < 0) {
-		close(ends[0]);
-		r->child = 0;
-		return -1;
-	}
-	r->line = ends[0];
-	return 0;
 }
 
-static void bury(struct resolver *r)
+static void resolver_end_child(struct resolver *r)
 {
-	if (r->line >= 0)
-		close(r->line);
-	r->line = -1;
-	if (r->child == 0)
+	if (r->line < 0)
 		return;
+	close(r->line);
+	r->line = -1;
 	kill(r->child, SIGKILL);
 	while (waitpid(r->child, NULL, 0) < 0 && errno == EINTR)
 		;
-	r->child = 0;
 }
 
-static int fix_path(struct resolver *r)
+static int resolver_fix_path(struct resolver *r)
 {
+	struct net_address *address = &r->found.addresses[0];
 	struct sockaddr_un where = {.sun_family = AF_UNIX};
 
+	r->is_fixed = true;
 	if (strlen(r->host) >= sizeof(where.sun_path)) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
 	memcpy(where.sun_path, r->host, strlen(r->host));
-	memcpy(&r->fixed.where, &where, sizeof(where));
-	r->fixed.len = sizeof(where);
-	r->is_fixed = true;
+	memcpy(&address->where, &where, sizeof(where));
+	address->len = sizeof(where);
+	r->found.len = 1;
+	r->is_known = true;
 	return 0;
 }
 
-/* A number is not looked up by anybody, also one with a zone (fe80::1%eth0). */
-static bool fix_number(struct resolver *r)
+/* A numeric address, which may have a zone (fe80::1%eth0), is not looked up. */
+static bool resolver_fix_number(struct resolver *r)
 {
-	struct net_address found[RESOLVER_MAX];
-	int error;
-
-	if (look_up(r->host, r->port, AI_NUMERICHOST, found, &error) < 1)
-		return false;
-	r->fixed = found[0];
-	return true;
+	resolver_look_up(r->host, r->port, AI_NUMERICHOST, &r->found);
+	r->is_fixed = r->is_known = r->found.len > 0;
+	return r->is_fixed;
 }
 
 int resolver_open(struct resolver *r, const char *host, int port)
 {
 	*r = (struct resolver){.host = host, .port = port, .line = -1};
 	if (host[0] == '/')
-		return fix_path(r);
-	r->is_fixed = fix_number(r);
-	if (r->is_fixed)
-		return 0;
-	r->board = mmap(NULL, sizeof(*r->board), PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (r->board == MAP_FAILED) {
-		r->board = NULL;
-		return -1;
-	}
-	return give_birth(r);
+		return resolver_fix_path(r);
+	if (!resolver_fix_number(r))
+		resolver_fork(r);
+	return 0;
 }
 
 void resolver_close(struct resolver *r)
 {
-	bury(r);
-	if (r->board)
-		munmap(r->board, sizeof(*r->board));
-	r->board = NULL;
+	resolver_end_child(r);
+}
+
+/* Addresses stay in use when the name is no longer found: a name server that is
+ * away is no reason to lose a server that is not. */
+static void resolver_take(struct resolver *r,
+			  const struct resolver_found *found)
+{
+	if (found->len == 0 && r->found.len > 0)
+		return;
+	r->found = *found;
+	r->is_known = true;
 }
 
 void resolver_tick(struct resolver *r)
 {
-	char answers[64];
+	struct resolver_found found;
+	ssize_t n = 0;
 
 	if (r->line < 0)
 		return;
-	ssize_t n = recv(r->line, answers, sizeof(answers), MSG_DONTWAIT);
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		bury(r);
+	while ((n = recv(r->line, &found, sizeof(found), MSG_DONTWAIT)) ==
+	       (ssize_t)sizeof(found))
+		resolver_take(r, &found);
+	if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+		resolver_end_child(r);
 }
 
 void resolver_ask(struct resolver *r)
@@ -248,31 +225,15 @@ void resolver_ask(struct resolver *r)
 	if (r->is_fixed)
 		return;
 	resolver_tick(r);
-	if (r->line < 0 && clock_ms() - r->born >= REBORN_MS)
-		give_birth(r);
-	else if (r->line >= 0)
+	if (r->line >= 0)
 		send(r->line, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	else if (clock_ms() - r->forked_at >= FORK_AGAIN_MS)
+		resolver_fork(r);
 }
 
-/* A whole board; false while it is being written. */
-static bool read_board(const struct resolver_board *board,
-		       struct resolver_board *out)
-{
-	unsigned version = atomic_load(&board->version);
-
-	if (version % 2)
-		return false;
-	atomic_thread_fence(memory_order_seq_cst);
-	memcpy(out->addresses, board->addresses, sizeof(out->addresses));
-	out->len = board->len;
-	out->error = board->error;
-	atomic_thread_fence(memory_order_seq_cst);
-	atomic_store(&out->version, version);
-	return atomic_load(&board->version) == version;
-}
-
-/* Until the child has told something; false at the deadline. */
-static bool await_answer(struct resolver *r, int64_t until)
+/* Waits for a message of the child. False: the deadline has passed, or there is
+ * no child. */
+static bool resolver_await(struct resolver *r, int64_t until)
 {
 	int64_t left = until - clock_ms();
 	struct pollfd ready = {.fd = r->line, .events = POLLIN};
@@ -286,22 +247,14 @@ static bool await_answer(struct resolver *r, int64_t until)
 int resolver_get(struct resolver *r, struct net_address *out, const char **why,
 		 int64_t until)
 {
-	struct resolver_board board;
-
+	resolver_tick(r);
+	while (!r->is_known && resolver_await(r, until))
+		;
 	*why = NULL;
-	if (r->is_fixed) {
-		out[0] = r->fixed;
-		return 1;
-	}
-	for (;;) {
-		if (read_board(r->board, &board) &&
-		    atomic_load(&board.version) > 0)
-			break;
-		if (!await_answer(r, until))
-			return 0;
-	}
-	memcpy(out, board.addresses, (size_t)board.len * sizeof(*out));
-	if (board.len == 0)
-		*why = gai_strerror(board.error);
-	return board.len;
+	if (r->found.len == 0 && r->is_known)
+		*why = gai_strerror(r->found.error);
+	else if (r->fork_error)
+		*why = strerror(r->fork_error);
+	memcpy(out, r->found.addresses, (size_t)r->found.len * sizeof(*out));
+	return r->found.len;
 }

@@ -1,10 +1,10 @@
 /*
- * resolver.h - the addresses of a host, looked up by a process of its own
+ * resolver.h - the addresses of a host, looked up by a child process
  *
- * getaddrinfo has no deadline: a name server that is silent held it for 20 s.
- * So a child process calls it, every few seconds and whenever it is asked, and
- * leaves the addresses in memory that is shared with its parent. It ends with
- * its parent. A numeric address and the path of a socket need no child.
+ * getaddrinfo has no deadline: a silent name server held it for 20 s. So a
+ * child calls it, every few seconds and whenever it is asked to, and sends its
+ * parent the addresses. It exits when its parent does. A numeric address and
+ * the path of a socket need no child.
  */
 #ifndef STORE_NET_RESOLVER_H
 #define STORE_NET_RESOLVER_H
@@ -21,36 +21,47 @@ struct net_address {
 	socklen_t len;
 };
 
-struct resolver_board;
-
-/* `host` is somebody else's and must outlive it. */
-struct resolver {
-	const char *host; /* a name, an address, or a path that begins with / */
-	int port;
-	struct net_address fixed;     /* what needs no child, */
-	bool is_fixed;		      /* if it is that */
-	struct resolver_board *board; /* what the child has found */
-	pid_t child;		      /* 0: it has died */
-	int line; /* to the child: a byte asks, a byte answers; -1: no child */
-	int64_t born;
+/* The result of a look-up: one message of the child. */
+struct resolver_found {
+	int len;
+	int error; /* of getaddrinfo, when len is 0 */
+	struct net_address addresses[RESOLVER_MAX];
 };
 
-/* Gives 0, or -1 with errno. */
+struct resolver {
+	/* A name, an address, or a path that begins with /. The caller owns
+	 * it. */
+	const char *host;
+	int port;
+	bool is_fixed; /* an address or a path: there is no child */
+	bool is_known; /* `found` is set */
+	struct resolver_found found;
+	pid_t child;
+	int line; /* socket to the child: a byte asks; -1: there is no child */
+	int64_t forked_at;
+	int fork_error; /* errno of the last fork; 0: it succeeded */
+};
+
+/*
+ * Starts to look up a host, which must outlive the resolver. Gives 0, or -1
+ * with errno: a path that is too long. A child that cannot be forked is no
+ * error: resolver_ask tries again.
+ */
 int resolver_open(struct resolver *r, const char *host, int port);
 void resolver_close(struct resolver *r);
 
 /*
- * Copies up to RESOLVER_MAX addresses and gives how many. 0: there are none,
- * and *why says why; a *why that is NULL: the first look-up is not done yet,
- * but will be by the deadline (of clock_ms()), or never.
+ * Copies up to RESOLVER_MAX addresses and gives their number. Waits for the
+ * first look-up until a time of clock_ms(). 0: there are none, and *why says
+ * why; NULL there: the first look-up is not done yet.
  */
 int resolver_get(struct resolver *r, struct net_address *out, const char **why,
 		 int64_t until);
 
-/* Asks for another look, without waiting for it. */
+/* Asks for another look-up and does not wait for it. */
 void resolver_ask(struct resolver *r);
 
-/* Takes what the child has sent, and buries it if it is dead. */
+/* Receives what the child has sent; reaps the child if it is dead. */
 void resolver_tick(struct resolver *r);
 
 #endif

@@ -1,6 +1,8 @@
 #include "store/net/resp.h"
 
 #include "store/failure.h"
+#include "util/grow.h"
+#include "util/text.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,13 +13,37 @@
 #include <unistd.h>
 
 enum {
-	RECEIVED_MAX = 64 << 20, /* bytes of a call's replies */
-	OUT_KEPT = 1 << 20,	 /* bytes of room that stay allocated */
+	RECEIVED_MAX = 64 << 20, /* bytes of the replies of a call */
+	OUT_KEPT = 1 << 20,	 /* bytes that stay allocated between calls */
 };
 
 /*
  * Bytes
  */
+
+/* "*2\r\n$3\r\nGET\r\n$6\r\nitem:7\r\n" */
+size_t resp_size(size_t argc, const struct slice *argv)
+{
+	enum { FRAME = NUMBER_MAX + 5 }; /* $, a length and two CRLFs */
+	size_t size = (argc + 1) * FRAME;
+
+	for (size_t i = 0; i < argc; i++)
+		size += argv[i].n;
+	return size;
+}
+
+char *resp_write(char *to, size_t argc, const struct slice *argv)
+{
+	*to++ = '*';
+	to = text_put(text_put_number(to, (int64_t)argc), SLICE("\r\n"));
+	for (size_t i = 0; i < argc; i++) {
+		*to++ = '$';
+		to = text_put_number(to, (int64_t)argv[i].n);
+		to = text_put(to, SLICE("\r\n"));
+		to = text_put(text_put(to, argv[i]), SLICE("\r\n"));
+	}
+	return to;
+}
 
 void resp_begin(struct resp *resp)
 {
@@ -29,21 +55,38 @@ void resp_begin(struct resp *resp)
 	resp->out_len = resp->sent = resp->received = 0;
 }
 
-int resp_put(struct resp *resp, const char *bytes, size_t len)
+/* Room for `len` more bytes. */
+static char *resp_reserve(struct resp *resp, size_t len)
 {
-	if (resp->out_cap - resp->out_len < len) {
-		size_t cap = 2 * (resp->out_len + len);
-		char *more = realloc(resp->out, cap);
+	char *out = grow(resp->out, &resp->out_cap, resp->out_len + len, 1);
 
-		if (!more) {
-			fail("%s: out of memory", resp->peer.name);
-			return -1;
-		}
-		resp->out = more;
-		resp->out_cap = cap;
+	if (!out) {
+		fail("%s: out of memory", resp->peer.name);
+		return NULL;
 	}
-	memcpy(resp->out + resp->out_len, bytes, len);
-	resp->out_len += len;
+	resp->out = out;
+	return out + resp->out_len;
+}
+
+int resp_put(struct resp *resp, struct slice bytes)
+{
+	char *to = resp_reserve(resp, bytes.n);
+
+	if (!to)
+		return -1;
+	text_put(to, bytes);
+	resp->out_len += bytes.n;
+	return 0;
+}
+
+static int resp_put_command(struct resp *resp, size_t argc,
+			    const struct slice *argv)
+{
+	char *to = resp_reserve(resp, resp_size(argc, argv));
+
+	if (!to)
+		return -1;
+	resp->out_len += (size_t)(resp_write(to, argc, argv) - to);
 	return 0;
 }
 
@@ -52,7 +95,7 @@ short resp_wants(const struct resp *resp)
 	return resp->sent < resp->out_len ? POLLIN | POLLOUT : POLLIN;
 }
 
-static bool is_later(int error)
+static bool resp_would_block(int error)
 {
 	return error == EAGAIN || error == EINTR;
 }
@@ -63,7 +106,7 @@ int resp_send(struct resp *resp)
 		ssize_t n = send(resp->peer.fd, resp->out + resp->sent,
 				 resp->out_len - resp->sent, MSG_NOSIGNAL);
 
-		if (n < 0 && is_later(errno))
+		if (n < 0 && resp_would_block(errno))
 			return 0;
 		if (n < 0) {
 			fail("%s:", resp->peer.name);
@@ -81,7 +124,7 @@ int resp_receive(struct resp *resp)
 
 	do {
 		n = recv(resp->peer.fd, bytes, sizeof(bytes), 0);
-		if (n < 0 && is_later(errno))
+		if (n < 0 && resp_would_block(errno))
 			return 0;
 		if (n < 0) {
 			fail("%s:", resp->peer.name);
@@ -120,81 +163,66 @@ bool resp_is_clean(const struct resp *resp)
 	return resp->reader->pos == resp->reader->len && !resp->reader->reply;
 }
 
+bool resp_is_error(const redisReply *reply, const char *code)
+{
+	return reply->type == REDIS_REPLY_ERROR &&
+	       strncmp(reply->str, code, strlen(code)) == 0;
+}
+
 /*
- * What a server says of itself
+ * The server's settings
  */
 
-static const char *const questions[RESP_QUESTIONS][3] = {
-	{"CONFIG", "GET", "maxmemory-policy"},
-	{"CONFIG", "GET", "appendonly"},
-	{"CONFIG", "GET", "appendfsync"},
-	{"CONFIG", "GET", "save"},
-	{"INFO", "cluster", NULL},
+#define CONFIG_GET(name, member)                                   \
+	{                                                          \
+		.words = {SLICE_INIT("CONFIG"), SLICE_INIT("GET"), \
+			  SLICE_INIT(name)},                       \
+		.at = offsetof(struct resp_facts, member),         \
+		.size = sizeof(((struct resp_facts *)0)->member)   \
+	}
+
+/* A command, and where its result, a text, is kept. */
+static const struct question {
+	struct slice words[3];
+	size_t at, size;
+} questions[RESP_QUESTIONS] = {
+	CONFIG_GET("maxmemory-policy", policy),
+	CONFIG_GET("appendonly", appendonly),
+	CONFIG_GET("appendfsync", fsync),
+	CONFIG_GET("save", save),
+	{.words = {SLICE_INIT("INFO"), SLICE_INIT("cluster")}},
 };
 
-const char *const *resp_question(int i, int *argc)
+const struct slice *resp_question(int i, size_t *argc)
 {
-	*argc = questions[i][2] ? 3 : 2;
-	return questions[i];
+	*argc = questions[i].words[2].n ? 3 : 2;
+	return questions[i].words;
 }
 
-static int put_command(struct resp *resp, int argc, const char *const *argv)
-{
-	char *bytes;
-	int len = (int)redisFormatCommandArgv(
-		&bytes, argc, (const char **)(size_t)argv, NULL);
-
-	if (len < 0) {
-		fail("%s: out of memory", resp->peer.name);
-		return -1;
-	}
-	int done = resp_put(resp, bytes, (size_t)len);
-	redisFreeCommand(bytes);
-	return done;
-}
-
-static int put_question(struct resp *resp, int i)
-{
-	int argc;
-	const char *const *argv = resp_question(i, &argc);
-
-	return put_command(resp, argc, argv);
-}
-
-static void learn_text(struct resp_facts *facts, char *out, size_t cap,
-		       const redisReply *reply)
+static void resp_learn_text(struct resp_facts *facts,
+			    const struct question *question,
+			    const redisReply *reply)
 {
 	bool is_pair = reply->type == REDIS_REPLY_ARRAY &&
 		       reply->elements == 2 &&
 		       reply->element[1]->type == REDIS_REPLY_STRING;
 
 	facts->is_denied |= !is_pair;
-	snprintf(out, cap, "%s", is_pair ? reply->element[1]->str : "");
+	snprintf((char *)facts + question->at, question->size, "%s",
+		 is_pair ? reply->element[1]->str : "");
 }
 
 void resp_learn(struct resp_facts *facts, int i, const redisReply *reply)
 {
-	switch (i) {
-	case 0:
+	if (i == 0)
 		facts->is_denied = false;
-		learn_text(facts, facts->policy, sizeof(facts->policy), reply);
-		break;
-	case 1:
-		learn_text(facts, facts->appendonly, sizeof(facts->appendonly),
-			   reply);
-		break;
-	case 2:
-		learn_text(facts, facts->fsync, sizeof(facts->fsync), reply);
-		break;
-	case 3:
-		learn_text(facts, facts->save, sizeof(facts->save), reply);
-		break;
-	case 4:
-		facts->is_cluster = reply->type == REDIS_REPLY_STRING &&
-				    strstr(reply->str, "cluster_enabled:1");
-		facts->is_known = true;
-		break;
+	if (questions[i].size) {
+		resp_learn_text(facts, &questions[i], reply);
+		return;
 	}
+	facts->is_cluster = reply->type == REDIS_REPLY_STRING &&
+			    strstr(reply->str, "cluster_enabled:1");
+	facts->is_known = true;
 }
 
 int resp_check_eviction(const struct resp *resp)
@@ -211,69 +239,75 @@ int resp_check_eviction(const struct resp *resp)
 }
 
 /*
- * The greeting
+ * The greeting: AUTH and SELECT, where they are needed, the questions, PING
  */
 
-static int put_greeting(struct resp *resp)
+static int resp_put_greeting(struct resp *resp)
 {
 	const struct resp_login *login = resp->login;
-	char db[16];
-
-	snprintf(db, sizeof(db), "%d", login->db);
-	const char *const auth[] = {"AUTH", login->password};
-	const char *const select[] = {"SELECT", db};
-	const char *const ping[] = {"PING"};
+	char db[NUMBER_MAX];
+	const struct slice auth[] = {
+		SLICE("AUTH"),
+		slice_of(login->password ? login->password : "")};
+	const struct slice select[] = {SLICE("SELECT"),
+				       {db, number_write(db, login->db)}};
+	const struct slice ping[] = {SLICE("PING")};
 
 	resp_begin(resp);
-	if (login->password && put_command(resp, 2, auth) < 0)
+	if (login->password && resp_put_command(resp, 2, auth) < 0)
 		return -1;
-	if (login->db && put_command(resp, 2, select) < 0)
+	if (login->db && resp_put_command(resp, 2, select) < 0)
 		return -1;
-	for (int i = 0; i < RESP_QUESTIONS; i++)
-		if (put_question(resp, i) < 0)
+	for (int i = 0; i < RESP_QUESTIONS; i++) {
+		size_t argc;
+		const struct slice *argv = resp_question(i, &argc);
+
+		if (resp_put_command(resp, argc, argv) < 0)
 			return -1;
-	return put_command(resp, 1, ping);
+	}
+	return resp_put_command(resp, 1, ping);
 }
 
-static bool begins(const char *text, const char *with)
+/* A server that cannot save answers MISCONF even to a PING, but it can be
+ * read. */
+static int resp_check_greeting(struct resp *resp, const redisReply *reply)
 {
-	return strncmp(text, with, strlen(with)) == 0;
-}
-
-/* MISCONF answers a PING, too, but is about writing alone. */
-static int check_greeting(struct resp *resp, const redisReply *reply)
-{
-	if (reply->type != REDIS_REPLY_ERROR || begins(reply->str, "MISCONF"))
+	if (reply->type != REDIS_REPLY_ERROR || resp_is_error(reply, "MISCONF"))
 		return 0;
 	return fail("%s says: %s", resp->peer.name, reply->str);
 }
 
-/* The reply with this number. */
-static int take_greeting(struct resp *resp, const redisReply *reply, int i)
+/* Number of the greeting's replies before those to the questions. */
+static int resp_logins(const struct resp *resp)
 {
-	int before = (resp->login->password != NULL) + (resp->login->db != 0);
+	return (resp->login->password != NULL) + (resp->login->db != 0);
+}
 
-	if (i < before)
-		return check_greeting(resp, reply);
-	i -= before;
-	if (i == RESP_QUESTIONS)
-		return check_greeting(resp, reply) ? 503
-						   : resp_check_eviction(resp);
-	resp_learn(&resp->facts, i, reply);
+/* Takes reply number i of the greeting. */
+static int resp_take_greeting(struct resp *resp, const redisReply *reply, int i)
+{
+	int question = i - resp_logins(resp);
+
+	if (question < 0)
+		return resp_check_greeting(resp, reply);
+	if (question == RESP_QUESTIONS)
+		return resp_check_greeting(resp, reply)
+			       ? 503
+			       : resp_check_eviction(resp);
+	resp_learn(&resp->facts, question, reply);
 	return 0;
 }
 
-static enum net_step greet(struct resp *resp)
+static enum net_step resp_greet(struct resp *resp)
 {
-	int all = (resp->login->password != NULL) + (resp->login->db != 0) +
-		  RESP_QUESTIONS + 1;
+	int all = resp_logins(resp) + RESP_QUESTIONS + 1;
 	redisReply *reply;
 	int got = 0;
 
 	if (resp_send(resp) < 0 || resp_receive(resp) < 0)
 		return NET_FAILED;
 	while (resp->greeted < all && (got = resp_take(resp, &reply)) > 0) {
-		int status = take_greeting(resp, reply, resp->greeted++);
+		int status = resp_take_greeting(resp, reply, resp->greeted++);
 
 		freeReplyObject(reply);
 		if (status)
@@ -286,7 +320,7 @@ static enum net_step greet(struct resp *resp)
 	return resp->sent < resp->out_len ? NET_WRITE : NET_READ;
 }
 
-static enum net_step go_on(struct net_peer *peer)
+static enum net_step resp_go_on_opening(struct net_peer *peer)
 {
 	struct resp *resp = peer->context;
 
@@ -299,11 +333,11 @@ static enum net_step go_on(struct net_peer *peer)
 			return connected < 0 ? NET_FAILED : NET_WRITE;
 		resp->is_connected = true;
 	}
-	return greet(resp);
+	return resp_greet(resp);
 }
 
-static enum net_step begin(struct net_peer *peer,
-			   const struct net_address *address)
+static enum net_step resp_begin_opening(struct net_peer *peer,
+					const struct net_address *address)
 {
 	struct resp *resp = peer->context;
 
@@ -315,12 +349,16 @@ static enum net_step begin(struct net_peer *peer,
 		return NET_FAILED;
 	}
 	resp->reader = redisReaderCreate();
-	if (!resp->reader || put_greeting(resp) < 0)
+	if (!resp->reader) {
+		fail("%s: out of memory", peer->name);
 		return NET_FAILED;
-	return go_on(peer);
+	}
+	if (resp_put_greeting(resp) < 0)
+		return NET_FAILED;
+	return resp_go_on_opening(peer);
 }
 
-static void end(struct net_peer *peer)
+static void resp_end(struct net_peer *peer)
 {
 	struct resp *resp = peer->context;
 
@@ -332,11 +370,15 @@ static void end(struct net_peer *peer)
 	peer->fd = -1;
 }
 
-static const struct net_protocol protocol = {begin, go_on, end};
-
 int resp_open(struct resp *resp, const char *host, int port, int timeout,
 	      int epoll, const struct resp_login *login)
 {
+	static const struct net_protocol protocol = {
+		.begin = resp_begin_opening,
+		.go_on = resp_go_on_opening,
+		.end = resp_end,
+	};
+
 	*resp = (struct resp){.login = login};
 	return net_open(&resp->peer, "redis", host, port, timeout, epoll,
 			&protocol, resp);

@@ -1,151 +1,231 @@
-/* The items. */
-#include "store/redis/redis.h"
-
-#include "store/failure.h"
+/*
+ * The items. New ones are made in one round trip by items.lua, for which
+ * "item:id" is the last id. In a Cluster each item has a slot of its own: the
+ * script only takes the ids, and a second round trip sets the items.
+ */
 #include "store/item.h"
+#include "store/failure.h"
+#include "store/net/pipeline.h"
+#include "store/redis/reply.h"
+#include "store/redis/script.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
+
+#define LAST_ID_KEY "item:id"
 
 enum { KEY_MAX = 32 };
 
-/* The next id of at most ARGV[1] items; and the item ARGV[2] under it, unless
- * that is a matter of another slot. */
-static const char script_item[] =
-	REDIS_IS_TOTAL "local id = redis.call('GET', KEYS[1]) or '0'\n"
-		       "if not is_total(id) then return {'garbage', id} end\n"
-		       "local made\n"
-		       "repeat\n"
-		       "  if tonumber(redis.call('GET', KEYS[1]) or '0') >= "
-		       "tonumber(ARGV[1])\n"
-		       "  then return {'full'} end\n"
-		       "  id = redis.call('INCR', KEYS[1])\n"
-		       "  made = not ARGV[2] or\n"
-		       "    redis.call('SETNX', 'item:' .. id, ARGV[2]) == 1\n"
-		       "until made\n"
-		       "return {'ok', tostring(id)}\n";
+static const char script_items[] = {
+#include "store/redis/total.lua.inc"
+#include "store/redis/items.lua.inc"
+};
 
-static struct slice make_item_key(char key[KEY_MAX], int64_t id)
+static struct slice items_make_key(char key[KEY_MAX], int64_t id)
 {
-	int n = snprintf(key, KEY_MAX, REDIS_ITEM_KEY "%lld", (long long)id);
+	int n = snprintf(key, KEY_MAX, "item:%lld", (long long)id);
 
 	return (struct slice){key, (size_t)n};
 }
 
-static int take_id(struct slice json, int64_t *id)
-{
-	char max[NUMBER_MAX];
-	const struct slice words[] = {
-		SLICE("EVAL"),
-		SLICE(script_item),
-		SLICE("1"),
-		SLICE(REDIS_ITEM_KEY "id"),
-		redis_number(max, pipeline_settings()->max_items),
-		json,
-	};
-	size_t argc = pipeline_is_cluster() ? 5 : 6;
-	size_t command = pipeline_add(SLICE(REDIS_ITEM_KEY "id"), argc, words);
+/*
+ * Making items
+ */
 
+struct new_item {
+	struct item *item;
+	struct slice json;
+	size_t command;
+};
+
+static struct {
+	struct new_item items[STORE_NEW_ITEMS_MAX]; /* that are not made yet */
+	size_t len;
+	bool has_failed; /* and the log was told */
+} batch;
+
+/* Writes the items as JSON; gives the memory of the texts, or NULL. */
+static char *items_write(void)
+{
+	enum {
+		FRAME = STORE_ITEM_JSON_MAX -
+			6 * (STORE_ITEM_NAME_MAX + STORE_ITEM_DESCRIPTION_MAX)
+	};
+	size_t size = 0;
+
+	for (size_t i = 0; i < batch.len; i++) {
+		const struct item *item = batch.items[i].item;
+
+		size += 6 * (item->name.n + item->description.n) + FRAME;
+	}
+	char *texts = malloc(size), *to = texts;
+	for (size_t i = 0; i < batch.len && texts; i++) {
+		const struct item *item = batch.items[i].item;
+		size_t n = item_write(to, 0, item->name, item->description);
+
+		batch.items[i].json = (struct slice){to, n};
+		to += n;
+	}
+	return texts;
+}
+
+/* Gives up `len` items with the reason noted last. The log is told of the first
+ * failure of a call: each node of a Cluster may have a reason of its own. */
+static void items_refuse(struct new_item *items, size_t len, int status)
+{
+	const char *error = failure_answer();
+
+	for (size_t i = 0; i < len; i++) {
+		items[i].item->status = status;
+		items[i].item->error = error;
+	}
+	if (status == 503 && !batch.has_failed) {
+		failure_tell(FAILURE_ITEMS, status);
+		batch.has_failed = true;
+	}
+}
+
+/* Runs items.lua, in a Cluster without the items. */
+static struct redis_answer items_run_script(bool is_cluster)
+{
+	static struct slice words[STORE_NEW_ITEMS_MAX + 6];
+	char max[NUMBER_MAX], n[NUMBER_MAX];
+	size_t argc = 0;
+
+	words[argc++] = SLICE("EVAL");
+	words[argc++] = (struct slice){script_items, sizeof(script_items)};
+	words[argc++] = SLICE("1");
+	words[argc++] = SLICE(LAST_ID_KEY);
+	words[argc++] = redis_number(max, pipeline_settings()->max_items);
+	words[argc++] = redis_number(n, (int64_t)batch.len);
+	for (size_t i = 0; i < batch.len && !is_cluster; i++)
+		words[argc++] = batch.items[i].json;
+	size_t command = pipeline_add(SLICE(LAST_ID_KEY), argc, words);
 	pipeline_run();
-	const char *word = redis_word(command, 1);
-	if (word && strcmp(word, "full") == 0) {
+	return redis_answer_to(command);
+}
+
+/* The id of item `i` in an answer of items.lua; a status with its reason. */
+static int items_read_id(const struct redis_answer *answer, size_t i,
+			 int64_t *id)
+{
+	if (i + 1 >= answer->reply->elements) {
 		fail_own("there are MAX_ITEMS=%d items",
 			 pipeline_settings()->max_items);
 		return 507;
 	}
-	if (word && strcmp(word, "garbage") == 0)
-		return redis_fail_text(command, REDIS_ITEM_KEY "id",
-				       redis_word_text(command, 1));
-	if (!word || !number_read(redis_word_text(command, 1), id))
-		return redis_fail(command, REDIS_ITEM_KEY "id");
+	const redisReply *text = answer->reply->element[i + 1];
+	if (!redis_is_text(text) || !number_read(redis_text(text), id))
+		return redis_fail(answer, LAST_ID_KEY);
 	return 0;
 }
 
-/* In a Cluster: under an id that is taken. -1: there was an item already. */
-static int put_item(struct slice json, int64_t id)
+/* Leaves those that have got an id. */
+static void items_take_ids(bool is_cluster)
+{
+	const struct redis_answer answer = items_run_script(is_cluster);
+	int status = redis_judge(&answer, LAST_ID_KEY, 0);
+	size_t got = 0;
+
+	while (!status && got < batch.len) {
+		struct item *item = batch.items[got].item;
+
+		status = items_read_id(&answer, got, &item->id);
+		item->status = 0;
+		got += !status;
+	}
+	if (status)
+		items_refuse(batch.items + got, batch.len - got, status);
+	batch.len = got;
+}
+
+/* In a Cluster: sets the items under their ids. Leaves those under whose id
+ * there is an item already, since somebody has reset the last id. */
+static void items_put(void)
 {
 	char key[KEY_MAX];
-	const struct slice words[] = {SLICE("SET"), make_item_key(key, id),
-				      json, SLICE("NX")};
-	size_t command = pipeline_add(words[1], 4, words);
+	size_t left = 0;
 
+	for (size_t i = 0; i < batch.len; i++) {
+		const struct slice words[] = {
+			SLICE("SET"),
+			items_make_key(key, batch.items[i].item->id),
+			batch.items[i].json, SLICE("NX")};
+
+		batch.items[i].command = pipeline_add(words[1], 4, words);
+	}
 	pipeline_run();
-	const redisReply *reply = pipeline_reply(command);
-	if (reply && reply->type == REDIS_REPLY_NIL)
-		return -1;
-	return reply && reply->type == REDIS_REPLY_STATUS
-		       ? 0
-		       : redis_fail(command, key);
-}
+	for (size_t i = 0; i < batch.len; i++) {
+		struct new_item *item = &batch.items[i];
+		const struct redis_answer answer =
+			redis_answer_to(item->command);
+		const redisReply *reply = answer.reply;
 
-static int create_item(struct slice json, int64_t *id)
-{
-	int status = pipeline_begin();
-
-	if (!status)
-		status = take_id(json, id);
-	if (status || !pipeline_is_cluster())
-		return status;
-	while ((status = put_item(json, *id)) < 0) {
-		status = take_id(json, id);
-		if (status)
-			return status;
+		items_make_key(key, item->item->id);
+		if (reply && reply->type == REDIS_REPLY_NIL)
+			batch.items[left++] = *item;
+		else if (!reply || reply->type != REDIS_REPLY_STATUS)
+			items_refuse(item, 1, redis_fail(&answer, key));
 	}
-	return status;
+	batch.len = left;
 }
 
-static int create_one(struct slice name, struct slice description, int64_t *id)
+static int items_begin(char **texts)
 {
-	static char json[STORE_ITEM_JSON_MAX];
-	size_t len = item_write(json, 0, name, description);
-	int status = create_item((struct slice){json, len}, id);
-
-	failure_tell(FAILURE_ITEMS, status == 503 ? status : 0);
-	return status;
+	*texts = items_write();
+	return *texts ? pipeline_begin() : fail("out of memory");
 }
 
-void store_items_create(struct item *new, size_t len)
+void store_items_create(struct item *items, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		struct item *item = &new[i];
+	char *texts = NULL;
 
-		item->status =
-			create_one(item->name, item->description, &item->id);
-		if (item->status)
-			item->error = item->status == 503 ? failure_answer()
-							  : failure_reason();
+	if (len == 0)
+		return;
+	batch.len = len;
+	batch.has_failed = false;
+	for (size_t i = 0; i < len; i++)
+		batch.items[i].item = &items[i];
+	int status = items_begin(&texts);
+	if (status) {
+		items_refuse(batch.items, len, status);
+		batch.len = 0;
 	}
+	while (batch.len > 0) {
+		bool is_cluster = pipeline_is_cluster();
+
+		items_take_ids(is_cluster);
+		if (!is_cluster)
+			break;
+		items_put();
+	}
+	free(texts);
+	if (!batch.has_failed)
+		failure_tell(FAILURE_ITEMS, 0);
 }
 
-/* Each its own reason, in the room of its item. */
-static int fail_item(struct item *item, char *room)
-{
-	snprintf(room, STORE_ITEM_JSON_MAX, "%s", failure_answer());
-	item->error = room;
-	return item->status = 503;
-}
+/*
+ * Reading items
+ */
 
-static int read_item(struct item *item, size_t command, char *room)
+static int items_read(struct item *item, size_t command, char *room)
 {
-	const redisReply *reply = pipeline_reply(command);
+	const struct redis_answer answer = redis_answer_to(command);
+	const redisReply *reply = answer.reply;
 	char key[KEY_MAX];
 
-	make_item_key(key, item->id);
+	items_make_key(key, item->id);
 	if (reply && reply->type == REDIS_REPLY_NIL) {
 		item->error = "there is no such item";
-		return item->status = 404;
+		return 404;
 	}
-	if (!reply || !redis_is_text(reply)) {
-		redis_fail(command, key);
-		return fail_item(item, room);
-	}
+	if (!reply || !redis_is_text(reply))
+		return redis_fail(&answer, key);
 	size_t n = item_with_id(room, item->id, redis_text(reply));
-	if (n == 0) {
-		redis_fail_text(command, key, redis_text(reply));
-		return fail_item(item, room);
-	}
+	if (n == 0)
+		return redis_fail_text(&answer, key, redis_text(reply));
 	item->json = (struct slice){room, n};
-	return item->status = 0;
+	return 0;
 }
 
 void store_items_get(struct item *items, size_t len)
@@ -156,14 +236,17 @@ void store_items_get(struct item *items, size_t len)
 	int bad = pipeline_begin();
 
 	for (size_t i = 0; i < len && !bad; i++)
-		commands[i] = redis_get(make_item_key(key, items[i].id));
+		commands[i] = redis_get(items_make_key(key, items[i].id));
 	if (!bad)
 		pipeline_run();
 	for (size_t i = 0; i < len; i++) {
-		int status = bad ? fail_item(&items[i], rooms[i])
-				 : read_item(&items[i], commands[i], rooms[i]);
+		struct item *item = &items[i];
 
-		if (status != 404)
-			failure_tell(FAILURE_ITEMS, status);
+		item->status =
+			bad ? bad : items_read(item, commands[i], rooms[i]);
+		if (item->status == 503)
+			item->error = failure_answer();
+		if (item->status != 404)
+			failure_tell(FAILURE_ITEMS, item->status);
 	}
 }

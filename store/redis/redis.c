@@ -4,28 +4,30 @@
  * visit_counter:NAME       a string: the total
  * visit_history:{visit_counter:NAME}
  *                          a hash of 31 days: date -> the total when it began
- * visit_counters           a set of the names, but for the home counter's
- * item:id                  a string: how many items there are
- * item:7                   a string: one of them, as JSON without its id
+ * visit_counters           a set of the names, without the home counter's
+ * item:id                  a string: the last id
+ * item:7                   a string: an item, as JSON without its id
  *
  * The braces are Redis's hash tag: both keys of a counter share a slot.
  *
- * 1. A turn is one pipeline. A counter that this worker knows is an INCRBY, and
- *    an HGET of the day's base: never one that was kept, since another worker
- *    may have set the total. One that it does not know is a script, which makes
+ * 1. A turn is one pipeline. For a counter that this worker knows it has an
+ *    INCRBY, and an HGET of the day's base, which another worker may have moved
+ *    by setting the total. For any other counter it has a script, which makes
  *    the counter if there is room, and the day.
- * 2. What a worker knows, it knows for MARK_MS, one day and one connection. A
- *    counter that is dropped leaves a word in its place, for longer than that:
- *    an INCRBY of it is an error, and the script is asked. So no counter comes
- *    into being but by the script, and MAX_COUNTERS is exact.
- * 3. Totals go through the scripts as texts: a number in Lua has 53 bits.
- * 4. A total that is no number is never overwritten.
- * 5. In a Cluster a script sees one slot only: who finds that a counter is new
- *    books its name first, and then asks again.
+ * 2. A worker knows a counter for MARK_MS, on one day and one connection. The
+ *    total of a dropped counter is a word for longer than that: INCRBY fails
+ *    and the script is run. So only the script makes counters, and MAX_COUNTERS
+ *    is exact.
+ * 3. Scripts handle totals as texts: a number in Lua has 53 bits.
+ * 4. A total that is not a number is never overwritten.
+ * 5. In a Cluster a script sees one slot only: the name of a counter that does
+ *    not exist is first added to the set of the names, which has another slot.
  */
-#include "store/redis/redis.h"
-
 #include "store/failure.h"
+#include "store/net/pipeline.h"
+#include "store/redis/count.h"
+#include "store/redis/reply.h"
+#include "store/redis/script.h"
 #include "util/log.h"
 
 #include <stdio.h>
@@ -42,43 +44,46 @@ const char *store_error(void)
  * Setting and dropping
  */
 
-static int run_one(enum redis_script script, struct slice counter,
-		   int64_t value, bool is_booked)
+static int redis_change(enum redis_script script, struct slice counter,
+			int64_t number, bool is_booked)
 {
 	struct redis_keys keys;
 
 	redis_make_keys(&keys, counter);
 	size_t command =
-		redis_run_script(script, counter, &keys, value, is_booked);
+		redis_run_script(script, counter, &keys, number, is_booked);
 	pipeline_run();
-	return redis_judge(command, keys.total, 0);
+	const struct redis_answer answer = redis_answer_to(command);
+	return redis_judge(&answer, keys.total, 0);
 }
 
-static int set(struct slice counter, int64_t value)
+static int redis_set(struct slice counter, int64_t value)
 {
 	int status = pipeline_begin();
 
 	redis_day();
 	if (!status)
-		status = run_one(REDIS_SET, counter, value, false);
+		status = redis_change(REDIS_SET, counter, value, false);
 	if (status >= 0)
 		return status;
 	size_t command = redis_book(counter);
 	pipeline_run();
-	status = redis_judge(command, REDIS_NAMES_KEY, 0);
-	return status ? status : run_one(REDIS_SET, counter, value, true);
+	const struct redis_answer answer = redis_answer_to(command);
+	status = redis_judge(&answer, REDIS_NAMES_KEY, 0);
+	return status ? status : redis_change(REDIS_SET, counter, value, true);
 }
 
 int store_set(struct slice counter, int64_t value)
 {
-	int status = set(counter, value);
+	int status = redis_set(counter, value);
 
 	redis_tell(status);
 	return status;
 }
 
-/* In a Cluster its name leaves the set when nothing else is left. */
-static int unbook(struct slice counter)
+/* In a Cluster: takes a name out of the set of the names, after everything else
+ * of the counter is gone. */
+static int redis_unbook(struct slice counter)
 {
 	const struct slice words[] = {SLICE("SREM"), SLICE(REDIS_NAMES_KEY),
 				      counter};
@@ -87,13 +92,13 @@ static int unbook(struct slice counter)
 		return 0;
 	size_t command = pipeline_add(SLICE(REDIS_NAMES_KEY), 3, words);
 	pipeline_run();
-	const redisReply *reply = pipeline_reply(command);
-	return reply && reply->type == REDIS_REPLY_INTEGER
+	const struct redis_answer answer = redis_answer_to(command);
+	return answer.reply && answer.reply->type == REDIS_REPLY_INTEGER
 		       ? 0
-		       : redis_fail(command, REDIS_NAMES_KEY);
+		       : redis_fail(&answer, REDIS_NAMES_KEY);
 }
 
-static int fail_none(struct slice counter)
+static int redis_fail_none(struct slice counter)
 {
 	fail_own("no counter \"%.*s\"", (int)counter.n, counter.p);
 	return 404;
@@ -102,15 +107,16 @@ static int fail_none(struct slice counter)
 int store_drop(struct slice counter)
 {
 	if (store_is_home(counter))
-		return fail_none(counter);
+		return redis_fail_none(counter);
 	int status = pipeline_begin();
 	redis_day();
 	if (!status)
-		status = run_one(REDIS_DROP, counter, REDIS_DROPPED_S, true);
+		status = redis_change(REDIS_DROP, counter, REDIS_DROPPED_S,
+				      true);
 	if (status == 0)
-		status = unbook(counter);
+		status = redis_unbook(counter);
 	redis_tell(status > 0 ? status : 0);
-	return status < 0 ? fail_none(counter) : status;
+	return status < 0 ? redis_fail_none(counter) : status;
 }
 
 /*
@@ -119,8 +125,8 @@ int store_drop(struct slice counter)
 
 static char durability[256];
 
-/* What the server does with its data, in its own words. */
-static void describe(const struct resp_facts *facts)
+/* The server's settings that decide how long data lives, in its own words. */
+static void redis_describe(const struct resp_facts *facts)
 {
 	char *out = durability;
 	size_t cap = sizeof(durability);
@@ -140,29 +146,27 @@ const char *store_durability(void)
 {
 	if (!pipeline_server()->facts.is_known)
 		return NULL;
-	describe(&pipeline_server()->facts);
+	redis_describe(&pipeline_server()->facts);
 	return durability;
 }
 
-/* Asks what the server says of itself now; gives the first command. */
-static size_t ask_questions(struct slice key)
+/* Asks for the server's settings; gives the first command. */
+static size_t redis_ask_settings(struct slice key)
 {
 	size_t first = 0;
 
 	for (int i = 0; i < RESP_QUESTIONS; i++) {
-		struct slice question[3];
-		int argc;
-		const char *const *argv = resp_question(i, &argc);
+		size_t argc;
+		const struct slice *argv = resp_question(i, &argc);
+		size_t command = pipeline_add(key, argc, argv);
 
-		for (int k = 0; k < argc; k++)
-			question[k] = slice_of(argv[k]);
-		size_t command = pipeline_add(key, (size_t)argc, question);
-		first = i == 0 ? command : first;
+		if (i == 0)
+			first = command;
 	}
 	return first;
 }
 
-static void learn(size_t first)
+static void redis_learn_settings(size_t first)
 {
 	struct resp_facts *facts = &pipeline_server()->facts;
 
@@ -174,9 +178,9 @@ static void learn(size_t first)
 	}
 }
 
-/* That the home counter could be written, by writing nothing there, and that
- * it is a number. */
-static int ping(void)
+/* Whether the home counter is a number and can be written: an empty SETRANGE
+ * needs the rights of a write and changes nothing. */
+static int redis_ping(void)
 {
 	struct tally home = {.counter = SLICE(STORE_HOME)};
 	int status = pipeline_begin();
@@ -189,21 +193,20 @@ static int ping(void)
 	const struct slice words[] = {SLICE("SETRANGE"), keys.total_key,
 				      SLICE("0"), SLICE("")};
 	size_t write = pipeline_add(keys.total_key, 4, words);
-	size_t first = ask_questions(keys.total_key);
-	size_t read = redis_get(keys.total_key);
-	redis_get_base(&keys);
+	size_t first = redis_ask_settings(keys.total_key);
+	size_t read = redis_get_total(&keys);
 	pipeline_run();
-	const redisReply *reply = pipeline_reply(write);
-	if (!reply || reply->type != REDIS_REPLY_INTEGER)
-		return redis_fail(write, keys.total);
-	learn(first);
+	const struct redis_answer written = redis_answer_to(write);
+	if (!written.reply || written.reply->type != REDIS_REPLY_INTEGER)
+		return redis_fail(&written, keys.total);
+	redis_learn_settings(first);
 	status = resp_check_eviction(pipeline_server());
-	return status ? status : redis_settle_read(&home, read, keys.total);
+	return status ? status : redis_take_total(&home, read, keys.total);
 }
 
 int store_ping(void)
 {
-	int status = ping();
+	int status = redis_ping();
 
 	failure_tell(FAILURE_HOME, status);
 	return status;
@@ -237,7 +240,7 @@ int store_look(void)
 }
 
 /*
- * The whole
+ * Opening and closing
  */
 
 int store_watch(void)
@@ -265,5 +268,6 @@ int store_open(const struct settings *settings)
 int store_close(void)
 {
 	pipeline_close();
-	return 0; /* what was answered is with the server */
+	redis_forget_all();
+	return 0; /* the server has everything that was answered */
 }

@@ -1,10 +1,9 @@
-/* The keys, the commands and the scripts about counters. */
-#include "store/redis/redis.h"
+#include "store/redis/script.h"
 
+#include "store/net/pipeline.h"
 #include "util/date.h"
 #include "util/text.h"
 
-#include <string.h>
 #include <time.h>
 
 #define TOTAL_KEY   "visit_counter:"
@@ -15,80 +14,28 @@ enum { DAYS_KEPT = 31 };
 static struct date_day day;
 static char oldest[DATE_DAY_SIZE]; /* the first day that is kept */
 
-/*
- * The scripts. KEYS: the total, its history, and, where it is in reach and
- * counts, the set of the names. ARGV: a number, today, the name, and room: the
- * most names there may be, or yes or no.
- */
-#define MEET                                                           \
-	REDIS_IS_TOTAL                                                 \
-	"local was = redis.call('GET', KEYS[1])\n"                     \
-	"local new = not was or was == 'dropped'\n"                    \
-	"if not new and not is_total(was) then\n"                      \
-	"  return {'garbage', was}\n"                                  \
-	"end\n"                                                        \
-	"if new and KEYS[3] and\n"                                     \
-	"    redis.call('SISMEMBER', KEYS[3], ARGV[3]) == 0 and\n"     \
-	"    redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then\n" \
-	"  return {'full'}\n"                                          \
-	"end\n"                                                        \
-	"if new and ARGV[4] == 'no' then return {'new'} end\n"
-
-#define BOOK "if KEYS[3] then redis.call('SADD', KEYS[3], ARGV[3]) end\n"
-
-/* Adds ARGV[1]. ARGV[5] is the oldest day that is kept. */
-static const char script_add[] =
-	MEET "if new then redis.call('SET', KEYS[1], '0') end\n"
-	     "local sum = redis.pcall('INCRBY', KEYS[1], ARGV[1])\n"
-	     "if type(sum) == 'table' then return sum end\n" BOOK
-	     "if new then redis.call('HDEL', KEYS[2], ARGV[2]) end\n"
-	     "if redis.call('HSETNX', KEYS[2], ARGV[2], new and '0' or was) "
-	     "== 1 then\n"
-	     "  for _, day in ipairs(redis.call('HKEYS', KEYS[2])) do\n"
-	     "    if day < ARGV[5] then redis.call('HDEL', KEYS[2], day) end\n"
-	     "  end\n"
-	     "end\n"
-	     "return {'ok', redis.call('GET', KEYS[1]),\n"
-	     "  redis.call('HGET', KEYS[2], ARGV[2]), new and 1 or 0}\n";
-
-/* Sets ARGV[1], and moves today's base along: plus the new total, minus the
- * old one, in the order that cannot overflow. */
-static const char script_set[] =
-	MEET "local base = redis.call('HGET', KEYS[2], ARGV[2])\n"
-	     "if new then\n"
-	     "  redis.call('HDEL', KEYS[2], ARGV[2])\n"
-	     "elseif base then\n"
-	     "  local a, b = was == '0' and was or '-' .. was, ARGV[1]\n"
-	     "  if tonumber(base) < 0 then a, b = b, a end\n"
-	     "  redis.call('HINCRBY', KEYS[2], ARGV[2], a)\n"
-	     "  redis.call('HINCRBY', KEYS[2], ARGV[2], b)\n"
-	     "end\n"
-	     "redis.call('SET', KEYS[1], ARGV[1])\n" BOOK "return {'ok'}\n";
-
-/* Forgets it, but for a word that lasts ARGV[1] seconds. */
-static const char script_drop[] = REDIS_IS_TOTAL
-	"local was = redis.call('GET', KEYS[1])\n"
-	"if not was or was == 'dropped' then return {'new'} end\n"
-	"if not is_total(was) then return {'garbage', was} end\n"
-	"redis.call('SET', KEYS[1], 'dropped', 'EX', ARGV[1])\n"
-	"redis.call('DEL', KEYS[2])\n"
-	"if KEYS[3] then redis.call('SREM', KEYS[3], ARGV[3]) end\n"
-	"return {'ok'}\n";
-
-/* Books the name ARGV[1] in the set KEYS[1], of at most ARGV[2]. */
-static const char script_book[] =
-	"if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then\n"
-	"  if redis.call('SCARD', KEYS[1]) >= tonumber(ARGV[2]) then\n"
-	"    return {'full'}\n"
-	"  end\n"
-	"  redis.call('SADD', KEYS[1], ARGV[1])\n"
-	"end\n"
-	"return {'ok'}\n";
+static const char script_add[] = {
+#include "store/redis/total.lua.inc"
+#include "store/redis/begin.lua.inc"
+#include "store/redis/add.lua.inc"
+};
+static const char script_set[] = {
+#include "store/redis/total.lua.inc"
+#include "store/redis/begin.lua.inc"
+#include "store/redis/set.lua.inc"
+};
+static const char script_drop[] = {
+#include "store/redis/total.lua.inc"
+#include "store/redis/drop.lua.inc"
+};
+static const char script_book[] = {
+#include "store/redis/book.lua.inc"
+};
 
 static const struct slice scripts[] = {
-	[REDIS_ADD] = SLICE_INIT(script_add),
-	[REDIS_SET] = SLICE_INIT(script_set),
-	[REDIS_DROP] = SLICE_INIT(script_drop),
+	[REDIS_ADD] = {script_add, sizeof(script_add)},
+	[REDIS_SET] = {script_set, sizeof(script_set)},
+	[REDIS_DROP] = {script_drop, sizeof(script_drop)},
 };
 
 int64_t redis_day(void)
@@ -102,12 +49,11 @@ int64_t redis_day(void)
 	return day.number;
 }
 
-static struct slice today(void)
+static struct slice script_today(void)
 {
 	return (struct slice){day.text, DATE_DAY_SIZE};
 }
 
-/* Both end with a NUL, too. */
 void redis_make_keys(struct redis_keys *keys, struct slice counter)
 {
 	char *total = text_put(keys->total, SLICE(TOTAL_KEY));
@@ -133,29 +79,37 @@ size_t redis_get(struct slice key)
 size_t redis_get_base(const struct redis_keys *keys)
 {
 	const struct slice words[] = {SLICE("HGET"), keys->history_key,
-				      today()};
+				      script_today()};
 
 	return pipeline_add(keys->history_key, 3, words);
 }
 
+size_t redis_get_total(const struct redis_keys *keys)
+{
+	size_t command = redis_get(keys->total_key);
+
+	redis_get_base(keys);
+	return command;
+}
+
 size_t redis_run_script(enum redis_script script, struct slice counter,
-			const struct redis_keys *keys, int64_t value,
+			const struct redis_keys *keys, int64_t number,
 			bool is_booked)
 {
-	bool knows_names = !store_is_home(counter) && !pipeline_is_cluster();
-	char number[NUMBER_MAX], max[NUMBER_MAX];
+	bool has_names = !store_is_home(counter) && !pipeline_is_cluster();
+	char text[NUMBER_MAX], max[NUMBER_MAX];
 	struct slice words[11] = {SLICE("EVAL"), scripts[script]};
 	size_t n = 2;
 
-	words[n++] = knows_names ? SLICE("3") : SLICE("2");
+	words[n++] = has_names ? SLICE("3") : SLICE("2");
 	words[n++] = keys->total_key;
 	words[n++] = keys->history_key;
-	if (knows_names)
+	if (has_names)
 		words[n++] = SLICE(REDIS_NAMES_KEY);
-	words[n++] = redis_number(number, value);
-	words[n++] = today();
+	words[n++] = redis_number(text, number);
+	words[n++] = script_today();
 	words[n++] = counter;
-	if (knows_names)
+	if (has_names)
 		words[n++] =
 			redis_number(max, pipeline_settings()->max_counters);
 	else
@@ -170,7 +124,7 @@ size_t redis_book(struct slice counter)
 	char max[NUMBER_MAX];
 	const struct slice words[] = {
 		SLICE("EVAL"),
-		{script_book, sizeof(script_book) - 1},
+		{script_book, sizeof(script_book)},
 		SLICE("1"),
 		SLICE(REDIS_NAMES_KEY),
 		counter,

@@ -8,6 +8,7 @@ import pytest
 
 import visitd
 from load import Load
+from proxy import Proxy
 from redis_server import RedisError, RedisServer
 from visitd import RedisStore, Server, command, wait_for
 
@@ -110,6 +111,13 @@ def store_in_cluster(scratch, cluster):
     return ClusterStore(scratch, cluster)
 
 
+def post_in_a_turn(server, names):
+    """An item of each name, all in one turn of a server with one worker."""
+    return visitd.in_a_turn(server, [
+        visitd.render("POST", "/items", {"Content-Type": "application/json"},
+                      b'{"name":"%s"}' % name.encode()) for name in names])
+
+
 def value(server, name, endpoint="hit"):
     reply = server.get(f"/{endpoint}/{name}",
                        headers={"Accept": "application/json"})
@@ -179,6 +187,93 @@ def test_items(store):
             assert item == {"id": number, "name": str(number),
                             "description": None}
         assert server.get("/items/11").status == 404
+
+
+def stat(cluster, section, name):
+    """A number that each node counts, of all of them."""
+    texts = [node.call("INFO", section) for node in cluster.nodes]
+    return sum(int(number) for text in texts
+               for number in re.findall(rf"^{name}(\d+)", text, re.M))
+
+
+def reads(cluster):
+    """How often the nodes have read from a client."""
+    return stat(cluster, "stats", "total_reads_processed:")
+
+
+def calls(cluster, command_name):
+    return stat(cluster, "commandstats", f"cmdstat_{command_name}:calls=")
+
+
+def test_the_new_items_of_a_turn_are_made_together(store, cluster):
+    """All ids by one script; then all items, at once on every node."""
+    with Server(store, WORKERS=1, MAX_ITEMS=45) as server:
+        assert server.get("/items/1").status == 404
+        for node in cluster.nodes:
+            node.call("CONFIG", "RESETSTAT")
+        before = reads(cluster)
+        names = [f"item {i}" for i in range(40)]
+        replies = post_in_a_turn(server, names)
+        assert reads(cluster) - before < 20
+        assert [(reply.status, reply.json["id"], reply.json["name"])
+                for reply in replies] == [
+            (201, i, name) for i, name in enumerate(names, 1)]
+        assert (calls(cluster, "eval"), calls(cluster, "set")) == (1, 40)
+        for number in (1, 23, 40):
+            assert server.get(f"/items/{number}").json["name"] == (
+                f"item {number - 1}")
+        statuses = [reply.status for reply in
+                    post_in_a_turn(server, "abcdefgh")]
+        assert statuses == [201] * 5 + [507] * 3
+
+
+def test_an_item_is_never_overwritten_here_either(store):
+    """Somebody has reset the last id: those that meet an old item get further
+    ids, all of them in one round."""
+    with Server(store, WORKERS=1) as server:
+        assert len(post_in_a_turn(server, "abcdef")) == 6
+        store.call("SET", "item:id", 4)
+        replies = post_in_a_turn(server, "ghij")
+        assert [reply.json["id"] for reply in replies] == [9, 10, 7, 8]
+        for number, name in enumerate("abcdefijgh", 1):
+            assert server.get(f"/items/{number}").json["name"] == name
+
+
+def test_a_node_that_cannot_be_opened_leaves_the_table(scratch):
+    """It is full of nodes that are down, and the place of one of them is given
+    to an address that none can be opened at."""
+    port = visitd.Port()
+    with contextlib.ExitStack() as stack:
+        stack.callback(port.release)
+        redis = stack.enter_context(RedisServer())
+        proxy = stack.enter_context(Proxy(redis.path))
+        other = stack.enter_context(Proxy(redis.path))
+
+        def move(address):
+            """Whoever asks is sent there; but for the slot of another key, so
+            that the next one asks here again."""
+            proxy.do("say", f"-MOVED 0 {address}\r\n".encode() * 2,
+                     on=b"visit_counter")
+
+        server = stack.enter_context(Server(
+            RedisStore(scratch, redis), WORKERS=1, REDIS_HOST="127.0.0.1",
+            REDIS_PORT=proxy.port, STORE_TIMEOUT=10000))
+        assert server.visit() == 1
+        workers = server.workers()
+        for i in range(1, 40):
+            move(f"127.0.1.{i}:{port.number}")
+            assert f"127.0.1.{i}:{port.number}: Connection refused" in (
+                visitd.refusal(server))
+        nowhere = "/" + "x" * 150 + ":1"
+        move(nowhere)
+        for _ in range(3):
+            assert f"MOVED 0 {nowhere}" in visitd.refusal(server)
+        move(f"127.0.0.1:{other.port}")
+        told = server.visit()
+        assert told == int(redis.call("GET", HOME))
+        proxy.do("pass")
+        assert server.visit() == told + 1
+        assert server.workers() == workers
 
 
 def check_exactly(result, total):

@@ -1,6 +1,7 @@
 """What is Redis's own: its errors, its settings, its keys."""
 
 import datetime
+import hashlib
 import re
 import signal
 
@@ -10,13 +11,15 @@ import visitd
 from load import Load
 from proxy import Proxy
 from redis_server import RedisServer
-from visitd import (MAX, RedisStore, Server, command, recovered, refusal,
-                    wait_for)
+from visitd import (MAX, REPO, RedisStore, Server, command, recovered,
+                    refusal, render, wait_for)
 
 pytestmark = pytest.mark.store("redis")
 
 HOME = "visit_counter:homepage"
 HISTORY = "visit_history:{visit_counter:homepage}"
+JSON = {"Content-Type": "application/json"}
+SCRIPTS = sorted(REPO.glob("store/*/*.lua"))
 
 
 @pytest.fixture(name="redis")
@@ -153,8 +156,60 @@ def test_an_item_that_is_none_is_not_served(server, store):
 
 
 def post(server, body=b'{"name":"a"}'):
-    return server.request("POST", "/items",
-                          {"Content-Type": "application/json"}, body)
+    return server.request("POST", "/items", JSON, body)
+
+
+def post_in_a_turn(server, names):
+    """An item of each name, all in one turn of a server with one worker."""
+    return visitd.in_a_turn(server, [
+        render("POST", "/items", JSON, b'{"name":"%s"}' % name.encode())
+        for name in names])
+
+
+def test_the_new_items_of_a_turn_are_one_script(own, redis):
+    with Server(own, WORKERS=1, MAX_ITEMS=110) as server:
+        for begin in (0, 50):
+            redis.call("CONFIG", "RESETSTAT")
+            names = [f"item {begin + i}" for i in range(50)]
+            replies = post_in_a_turn(server, names)
+            assert [(reply.status, reply.json["id"], reply.json["name"])
+                    for reply in replies] == [
+                (201, begin + i + 1, name) for i, name in enumerate(names)]
+            stats = redis.call("INFO", "commandstats")
+            assert "cmdstat_eval:calls=1," in stats
+            assert "cmdstat_setnx:calls=50," in stats
+        assert server.get("/items/77").json["name"] == "item 76"
+        replies = post_in_a_turn(server, "abcdefghijklm")
+        assert [reply.status for reply in replies] == [201] * 10 + [507] * 3
+        assert redis.call("GET", "item:id") == "110"
+        assert server.get("/items/110").json["name"] == "j"
+        assert "MAX_ITEMS=110" in replies[12].json["error"]
+
+
+def test_new_items_of_a_turn_go_round_old_ones(own, redis):
+    with Server(own, WORKERS=1) as server:
+        for number in (2, 4, 5):
+            redis.call("SET", f"item:{number}", '{"name":"old"}')
+        replies = post_in_a_turn(server, "abcd")
+        assert [reply.json["id"] for reply in replies] == [1, 3, 6, 7]
+        for number, name in enumerate(
+                ["a", "old", "b", "old", "old", "c", "d"], 1):
+            assert server.get(f"/items/{number}").json["name"] == name
+
+
+def test_new_items_of_a_turn_fail_together(own, redis):
+    with Server(own, WORKERS=1) as server:
+        redis.call("SET", "item:id", "x")
+        for reply in post_in_a_turn(server, "abc"):
+            assert reply.status == 503
+            assert 'item:id is not understood: it holds "x"' in (
+                reply.json["error"])
+        redis.call("SET", "item:id", "7")
+        replies = post_in_a_turn(server, "abc")
+        assert [reply.json["id"] for reply in replies] == [8, 9, 10]
+        log = server.stderr()
+        assert log.count("item:id is not understood") == 1
+        assert log.count("the store works again") == 1
 
 
 def test_max_items_is_exact(store):
@@ -174,6 +229,71 @@ def test_an_item_is_never_overwritten(server, store):
     store.call("SET", "item:id", 1)
     assert post(server, b'{"name":"b"}').json["id"] == 4
     assert server.get("/items/2").json["name"] == "a"
+
+
+# Scripts
+
+
+def test_there_are_scripts():
+    assert REPO / "store" / "redis" / "add.lua" in SCRIPTS
+
+
+@pytest.mark.parametrize("path", SCRIPTS,
+                         ids=[str(path.relative_to(REPO)) for path in SCRIPTS])
+def test_a_script_is_one_for_redis(store, path):
+    """Each file compiles by itself, and begins with what it does."""
+    text = path.read_text()
+    assert re.fullmatch("[0-9a-f]{40}", store.call("SCRIPT", "LOAD", text))
+    assert re.match("-- [A-Z]", text)
+    assert max(map(len, text.splitlines())) <= 80
+    used = [source for source in path.parent.glob("*.c")
+            if f'"store/{path.parent.name}/{path.name}.inc"' in
+            source.read_text()]
+    assert used, "it is not a part of the program"
+
+
+def test_scripts_are_sent_without_their_comments(own, redis):
+    text = "".join((REPO / "store" / "redis" / f"{name}.lua").read_text()
+                   for name in ("total", "begin", "add"))
+    sent = "".join(line for line in text.splitlines(True)
+                   if not line.startswith("--"))
+    with Server(own) as server:
+        assert server.visit() == 1
+    sums = [hashlib.sha1(each.encode()).hexdigest() for each in (text, sent)]
+    assert redis.call("SCRIPT", "EXISTS", *sums) == [0, 1]
+
+
+@pytest.mark.parametrize("answer", [
+    b"*0\r\n", b"*1\r\n$1\r\nx\r\n", b"*1\r\n$2\r\nok\r\n",
+    b"*1\r\n$7\r\ngarbage\r\n", b"*2\r\n$2\r\nok\r\n:1\r\n",
+    b"*3\r\n$2\r\nok\r\n$1\r\nx\r\n$1\r\n0\r\n", b":1\r\n", b"$-1\r\n"])
+def test_an_answer_that_is_none_of_a_script(store, answer):
+    with Proxy(store.server.path) as proxy:
+        with Server(store, WORKERS=1, REDIS_HOST="127.0.0.1",
+                    REDIS_PORT=proxy.port) as server:
+            assert server.visit() == 1
+            workers = server.workers()
+            proxy.do("say", answer, on=b"EVAL")
+            assert "unexpected reply" in refusal(server, "/hit/new")
+            proxy.do("pass")
+            assert server.get("/hit/new.json").json["value"] == 2
+            assert server.workers() == workers
+
+
+@pytest.mark.parametrize("answer", [
+    b"*0\r\n", b"*1\r\n$1\r\nx\r\n", b"*2\r\n$2\r\nok\r\n:1\r\n",
+    b"*2\r\n$2\r\nok\r\n$1\r\nx\r\n", b":1\r\n", b"$-1\r\n"])
+def test_an_answer_about_items_that_is_none(store, answer):
+    with Proxy(store.server.path) as proxy:
+        with Server(store, WORKERS=1, REDIS_HOST="127.0.0.1",
+                    REDIS_PORT=proxy.port) as server:
+            assert post(server).json["id"] == 1
+            proxy.do("say", answer, on=b"EVAL")
+            reply = post(server)
+            assert reply.status == 503
+            assert "unexpected reply about item:id" in reply.json["error"]
+            proxy.do("pass")
+            assert post(server).json["id"] == 3
 
 
 # Errors

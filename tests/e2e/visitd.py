@@ -713,6 +713,20 @@ def refusal(server, target="/", method="GET", headers=(), body=b""):
     return reply.json["error"]
 
 
+def in_a_turn(server, requests):
+    """The replies to requests that the only worker of a server reads in one
+    turn of its loop: it is stopped while they are sent."""
+    (worker,) = server.all_workers()
+    with server.client() as client:
+        client.send(render("GET", "/robots.txt"))
+        client.reply()
+        os.kill(worker, signal.SIGSTOP)
+        wait_for(lambda: process_state(worker) in "Tt", what="it to stop")
+        client.send(b"".join(requests))
+        os.kill(worker, signal.SIGCONT)
+        return [client.reply() for _ in requests]
+
+
 def number(server):
     """The number of a visit, or None with a 503."""
     reply = server.get()

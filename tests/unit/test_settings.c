@@ -20,6 +20,8 @@ static const char *const names[] = {"BIND",
 				    "REPEAT_WINDOW",
 				    "ADMIN_TOKEN",
 				    "ADMIN_TOKEN_FILE",
+				    "REDIS_PASSWORD_FILE",
+				    "DB_PASSWORD_FILE",
 				    "ACCESS_LOG",
 				    "LOG_FORMAT",
 				    "LOG_LEVEL",
@@ -293,6 +295,27 @@ static void test_secret_file(void **state)
 	folder_remove();
 }
 
+/* Each is kept apart from the others. */
+static void test_secrets_of_several_files(void **state)
+{
+	static const char *const files[] = {
+		"REDIS_PASSWORD_FILE", "DB_PASSWORD_FILE", "ADMIN_TOKEN_FILE"};
+	struct settings s;
+	char error[512];
+
+	(void)state;
+	folder_make();
+	for (size_t i = 0; i < 3; i++) {
+		file_put_text(folder_path(files[i]), files[i]);
+		setenv(files[i], folder_path(files[i]), 1);
+	}
+	assert_int_equal(settings_read(&s, error, sizeof(error)), 0);
+	assert_string_equal(s.redis_password, files[0]);
+	assert_string_equal(s.db_password, files[1]);
+	assert_string_equal(s.admin_token, files[2]);
+	folder_remove();
+}
+
 /* One from a file may change; when it cannot be read it stays what it was. */
 static void test_secret_again(void **state)
 {
@@ -439,7 +462,7 @@ int main(void)
 		TEST(test_messages),	    TEST(test_message_of_control_bytes),
 		TEST(test_print),	    TEST(test_secret),
 		TEST(test_secret_file),	    TEST(test_secret_again),
-		TEST(test_secret_messages),
+		TEST(test_secret_messages), TEST(test_secrets_of_several_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

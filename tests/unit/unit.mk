@@ -9,7 +9,7 @@
 
 # Tests of what one store alone is made of; the others run for every store.
 UNIT_OF_file := test_file test_faults test_index test_row test_table
-UNIT_OF_redis :=
+UNIT_OF_redis := test_resolver
 UNIT_OF_OTHERS := $(filter-out $(UNIT_OF_$(STORE)), \
 	$(UNIT_OF_file) $(UNIT_OF_redis))
 
@@ -21,6 +21,7 @@ UNIT_RUNNER ?=
 UNIT_WRAP_test_file := time clock_gettime nanosleep pread
 UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
 UNIT_WRAP_test_turn := http_parse store_items_create store_set
+UNIT_WRAP_test_resolver := fork getaddrinfo
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 	ftruncate fstat stat rename unlink access malloc calloc lseek \
 	syscall nanosleep clock_gettime log_line

@@ -1,0 +1,62 @@
+/*
+ * script.h - the keys, commands and scripts about a counter
+ *
+ * Each command is added to the pipeline; its result is its number there.
+ */
+#ifndef STORE_REDIS_SCRIPT_H
+#define STORE_REDIS_SCRIPT_H
+
+#include "store/store.h"
+#include "util/number.h"
+#include "util/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REDIS_NAMES_KEY "visit_counters" /* the set of the names */
+
+enum {
+	REDIS_KEY_MAX = STORE_NAME_MAX + 32, /* bytes of any key, and a NUL */
+	REDIS_DROPPED_S = 300, /* how long a dropped counter is marked */
+};
+
+/* The keys of a counter, each with a NUL behind it. */
+struct redis_keys {
+	char total[REDIS_KEY_MAX], history[REDIS_KEY_MAX];
+	struct slice total_key, history_key;
+};
+void redis_make_keys(struct redis_keys *keys, struct slice counter);
+
+/* Reads the clock: the commands added until the next call of this are about
+ * that local day. Gives its number. */
+int64_t redis_day(void);
+
+static inline struct slice redis_number(char out[NUMBER_MAX], int64_t value)
+{
+	return (struct slice){out, number_write(out, value)};
+}
+
+/* GET */
+size_t redis_get(struct slice key);
+
+/* HGET of a counter's base today. */
+size_t redis_get_base(const struct redis_keys *keys);
+
+/* GET of a counter's total, and as the next command redis_get_base. */
+size_t redis_get_total(const struct redis_keys *keys);
+
+/*
+ * A script about a counter, and its number: the visits to add, the total to
+ * set, the seconds to mark it as dropped. `is_booked`: in a Cluster, the name
+ * is in the set of the names already.
+ */
+enum redis_script { REDIS_ADD, REDIS_SET, REDIS_DROP };
+size_t redis_run_script(enum redis_script script, struct slice counter,
+			const struct redis_keys *keys, int64_t number,
+			bool is_booked);
+
+/* In a Cluster: the script that adds a name to the set of the names. */
+size_t redis_book(struct slice counter);
+
+#endif
