@@ -9,7 +9,8 @@ struct index_slot {
 	uint32_t row; /* plus one; 0: free */
 };
 
-static void place(struct index_slot *slots, size_t cap, struct index_slot slot)
+static void index_place(struct index_slot *slots, size_t cap,
+			struct index_slot slot)
 {
 	size_t at = slot.hash & (cap - 1);
 
@@ -18,7 +19,7 @@ static void place(struct index_slot *slots, size_t cap, struct index_slot slot)
 	slots[at] = slot;
 }
 
-static int grow(struct index *index, size_t cap)
+static int index_grow(struct index *index, size_t cap)
 {
 	struct index_slot *slots = calloc(cap, sizeof(*slots));
 
@@ -26,7 +27,7 @@ static int grow(struct index *index, size_t cap)
 		return -1;
 	for (size_t i = 0; i < index->cap; i++)
 		if (index->slots[i].row)
-			place(slots, cap, index->slots[i]);
+			index_place(slots, cap, index->slots[i]);
 	free(index->slots);
 	index->slots = slots;
 	index->cap = cap;
@@ -39,7 +40,7 @@ int index_reserve(struct index *index, size_t rows)
 
 	while (rows * 3 >= cap * 2)
 		cap *= 2;
-	return cap > index->cap ? grow(index, cap) : 0;
+	return cap > index->cap ? index_grow(index, cap) : 0;
 }
 
 void index_prefetch(const struct index *index, uint32_t hash)
@@ -52,8 +53,8 @@ int index_add(struct index *index, uint32_t hash, size_t row)
 {
 	if (index_reserve(index, index->len + 1) < 0)
 		return -1;
-	place(index->slots, index->cap,
-	      (struct index_slot){hash, (uint32_t)row + 1});
+	index_place(index->slots, index->cap,
+		    (struct index_slot){hash, (uint32_t)row + 1});
 	index->len++;
 	return 0;
 }

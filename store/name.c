@@ -10,7 +10,7 @@ bool store_name_has(char c)
 }
 
 /* An empty segment, and "." and "..", which browsers resolve themselves. */
-static bool is_bad_segment(struct slice segment)
+static bool name_is_bad_segment(struct slice segment)
 {
 	return segment.n == 0 || slice_equal(segment, SLICE(".")) ||
 	       slice_equal(segment, SLICE(".."));
@@ -29,7 +29,7 @@ const char *store_name_fault(struct slice name)
 		const char *slash = memchr(name.p, '/', name.n);
 		size_t n = slash ? (size_t)(slash - name.p) : name.n;
 
-		if (is_bad_segment((struct slice){name.p, n}))
+		if (name_is_bad_segment((struct slice){name.p, n}))
 			return "a segment of the name is empty, \".\" or "
 			       "\"..\"";
 		if (!slash)

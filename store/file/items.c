@@ -96,7 +96,7 @@ void store_items_create(struct item *new, size_t len)
 }
 
 /* What is wrong with an item that is there. */
-static int items_refuse(struct item *item)
+static int items_fail_one(struct item *item)
 {
 	item->error = failure_answer();
 	return item->status = 503;
@@ -118,19 +118,19 @@ static int items_get(struct item *item, char *room)
 	room[head++] = ',';
 	if (head + size > STORE_ITEM_JSON_MAX) {
 		fail("line %zu of %s is too long", n, items.path);
-		return items_refuse(item);
+		return items_fail_one(item);
 	}
 	/* The line's opening bracket goes where the comma will be. */
 	char *line = room + head - 1;
 	if (lines_read_line(&items.lines, n, line) < 0) {
 		disk_fail(&items.lines.file, "read");
-		return items_refuse(item);
+		return items_fail_one(item);
 	}
 	if (!item_is_valid((struct slice){line, size - 1})) {
 		fail("line %zu of %s is not understood: it should be "
 		     "{\"name\":\"...\",\"description\":\"...\"}",
 		     n, items.path);
-		return items_refuse(item);
+		return items_fail_one(item);
 	}
 	*line = ',';
 	item->json = (struct slice){room, head - 1 + size - 1};
@@ -145,7 +145,7 @@ void store_items_get(struct item *wanted, size_t len)
 		disk_fail(&items.lines.file, "read");
 	for (size_t i = 0; i < len; i++) {
 		if (bad < 0)
-			items_refuse(&wanted[i]);
+			items_fail_one(&wanted[i]);
 		else
 			items_get(&wanted[i], items.read[i]);
 		if (wanted[i].status != 404)

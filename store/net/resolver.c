@@ -22,6 +22,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Since Linux 5.9; headers may be older. The number is the same on all
+ * architectures that glibc and musl have but Alpha. */
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
 enum {
 	EVERY_MS = 5000,      /* between look-ups that nobody asked for */
 	AT_LEAST_MS = 250,    /* between any two */
@@ -105,10 +111,8 @@ static void resolver_close_others(int line)
 {
 	if (dup2(line, CHILD_LINE) < 0)
 		_exit(1);
-#ifdef SYS_close_range
 	if (syscall(SYS_close_range, CHILD_LINE + 1u, ~0u, 0u) == 0)
 		return;
-#endif
 	for (int fd = CHILD_LINE + 1; fd < FDS_MAX; fd++)
 		close(fd);
 }

@@ -99,7 +99,7 @@ static int items_create(struct item *new, size_t len, int64_t until)
 	return status;
 }
 
-static void items_refuse(struct item *new, size_t len)
+static void items_refuse_new(struct item *new, size_t len)
 {
 	const char *error = failure_answer();
 
@@ -129,12 +129,12 @@ void store_items_create(struct item *new, size_t len)
 		for (size_t i = 0; i < len; i++)
 			if (items_is_wanted(&new[i]) &&
 			    items_create(&new[i], 1, until))
-				items_refuse(&new[i], 1);
+				items_refuse_new(&new[i], 1);
 		return;
 	}
 	failure_tell(FAILURE_ITEMS, status);
 	if (status)
-		items_refuse(new, len);
+		items_refuse_new(new, len);
 }
 
 /*

@@ -3,8 +3,8 @@
 -- ARGV  the total, the day with its base, seconds to live
 -- Gives 1 if it was kept, else 0.
 if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
--- Totals are compared as texts: a number in Lua has 53 bits. What is no total is
--- overwritten, and a total without an end of its life gets one.
+-- Totals are compared as texts: a number in Lua has 53 bits. What is no total
+-- is overwritten, and a total that would live for ever gets an end.
 local was, now = redis.pcall('GET', KEYS[1]), ARGV[1]
 if type(was) == 'string' and string.find(was, '^[1-9]%d*$') and
     (#was > #now or (#was == #now and was > now)) then

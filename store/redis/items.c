@@ -121,7 +121,7 @@ static int items_read_id(const struct redis_answer *answer, size_t i,
 }
 
 /* Leaves those that have got an id. */
-static void items_take_ids(bool is_cluster)
+static void items_read_ids(bool is_cluster)
 {
 	const struct redis_answer answer = items_run_script(is_cluster);
 	int status = redis_judge(&answer, LAST_ID_KEY, 0);
@@ -194,7 +194,7 @@ void store_items_create(struct item *items, size_t len)
 	while (batch.len > 0) {
 		bool is_cluster = pipeline_is_cluster();
 
-		items_take_ids(is_cluster);
+		items_read_ids(is_cluster);
 		if (!is_cluster)
 			break;
 		items_put();

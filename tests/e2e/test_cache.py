@@ -501,10 +501,3 @@ def test_promise_2_many_workers_and_a_cache(store, cache):
         assert not failed
         assert store.total() == 400
         assert cache.call("GET", HOME) == "400"
-
-
-@pytest.mark.parametrize(
-    "file", sorted((visitd.REPO / "store").glob("*/*.lua")),
-    ids=lambda file: f"{file.parent.name}/{file.name}")
-def test_the_servers_own_parser_takes_each_script(cache, file):
-    assert len(cache.call("SCRIPT", "LOAD", file.read_text())) == 40
