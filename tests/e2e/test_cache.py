@@ -363,7 +363,9 @@ def test_a_redis_that_is_stopped_and_started_while_visits_are_counted(scratch):
 
 
 def test_a_redis_that_is_not_there(store):
-    with Server(store, REDIS_HOST="127.0.0.1", REDIS_PORT=1) as server:
+    port = visitd.Port()
+    with Server(store, REDIS_HOST="127.0.0.1",
+                REDIS_PORT=port.number) as server:
         assert [server.visit() for _ in range(5)] == [1, 2, 3, 4, 5]
         assert server.get("/visits").number == 5
         assert server.get(f"/items/{make_item(server)}").status == 200
@@ -371,6 +373,7 @@ def test_a_redis_that_is_not_there(store):
         assert server.stderr().count("the cache cannot be") <= 4
         done = command(store, "get", REDIS_HOST="no-such-host.invalid")
         assert (done.returncode, done.stdout) == (0, "5\n")
+    port.release()
 
 
 def test_a_wrong_password(scratch):
