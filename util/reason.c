@@ -8,7 +8,9 @@
 /* Pages that were never used cost no memory. */
 static char arena[REASON_ARENA];
 static size_t used;
-static const char *last; /* the newest reason of this turn, or NULL */
+/* The newest reasons of this turn, or NULL: most failures of a turn are the
+ * same, and each is told as a reason and as an answer. */
+static const char *last[2];
 
 const char *reason_write_list(const char *format, va_list args)
 {
@@ -22,10 +24,12 @@ const char *reason_write_list(const char *format, va_list args)
 		snprintf(text + n, (size_t)(REASON_MAX - n), " %s",
 			 strerror(error));
 	errno = error;
-	if (last && strcmp(last, text) == 0)
-		return last;
+	for (int i = 0; i < 2; i++)
+		if (last[i] && strcmp(last[i], text) == 0)
+			return last[i];
 	used += strlen(text) + 1;
-	return last = text;
+	last[1] = last[0];
+	return last[0] = text;
 }
 
 const char *reason_write(const char *format, ...)
@@ -41,5 +45,5 @@ const char *reason_write(const char *format, ...)
 void reason_reset(void)
 {
 	used = 0;
-	last = NULL;
+	last[0] = last[1] = NULL;
 }

@@ -37,8 +37,10 @@ SANITIZED = BINARY.exists() and b"__asan_init" in BINARY.read_bytes()
 PATIENCE = 6 if SANITIZED else 2
 
 
-def wait_for(condition, within=10, what="a condition"):
-    """Poll until the condition gives something true, and give that."""
+def wait_for(condition, within=30, what="a condition"):
+    """Poll until the condition gives something true, and give that. Where the
+    contract has a bound, `within` is at least twice that; else it is what no
+    machine that works takes, and only tells a hang."""
     deadline = time.monotonic() + within * PATIENCE
     while True:
         value = condition()
