@@ -127,8 +127,9 @@ static void counters_refuse(struct tally *tallies, size_t len, int status)
 	}
 }
 
-/* Under the lock, and tells the log. *wrote: something is to be synced. */
-static void counters_count_all(struct tally *tallies, size_t len, bool *wrote)
+/* Under the lock. Gives 503, and tells the log, if the store is to blame for
+ * any of them. *wrote: something is to be synced. */
+static int counters_count_all(struct tally *tallies, size_t len, bool *wrote)
 {
 	int worst = 0;
 
@@ -147,13 +148,13 @@ static void counters_count_all(struct tally *tallies, size_t len, bool *wrote)
 			failure_tell(FAILURE_COUNTERS, 503);
 		}
 	}
-	if (!worst)
-		failure_tell(FAILURE_COUNTERS, 0);
+	return worst;
 }
 
 void counters_add(struct tally *tallies, size_t len, int64_t deadline)
 {
 	bool counting = false, wrote = false, named = false;
+	int worst = 0;
 
 	for (size_t i = 0; i < len; i++) {
 		if (store_is_home(tallies[i].counter))
@@ -164,18 +165,15 @@ void counters_add(struct tally *tallies, size_t len, int64_t deadline)
 	if (!named)
 		return;
 	int status = table_lock(&counters.table, counting, deadline);
-	if (status) {
-		counters_refuse(tallies, len, status);
-		failure_tell(FAILURE_COUNTERS, status);
-		return;
+	if (!status) {
+		worst = counters_count_all(tallies, len, &wrote);
+		table_unlock(&counters.table);
+		status = counters_settle(wrote);
 	}
-	counters_count_all(tallies, len, &wrote);
-	table_unlock(&counters.table);
-	status = counters_settle(wrote);
-	if (status) {
+	if (status)
 		counters_refuse(tallies, len, status);
+	if (status || !worst)
 		failure_tell(FAILURE_COUNTERS, status);
-	}
 }
 
 /* Ends a change: tells the log of its status. */

@@ -267,7 +267,9 @@ void visits_add(struct tally *t, int64_t until)
 		t->status = visits_settle(t->n > 0);
 	if (t->status)
 		t->error = failure_answer();
-	failure_tell(FAILURE_HOME, t->status);
+	/* A counter that is full is no failure of the store. */
+	if (!t->status || !failure_is_own())
+		failure_tell(FAILURE_HOME, t->status);
 }
 
 /* Under the lock. */

@@ -1,7 +1,7 @@
 /*
- * The file store's invariants, which open store/file/visits.c and
- * store/file/history.h. The clock is the test's own: seconds of time() and
- * milliseconds of CLOCK_MONOTONIC can be moved on.
+ * The file store's invariants, which open store/file/visits.c, items.c and
+ * history.h. The clock is the test's own: seconds of time() and milliseconds of
+ * CLOCK_MONOTONIC can be moved on.
  */
 #include "store/store.h"
 #include "tests/unit/unit.h"
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,20 @@ int __real_nanosleep(const struct timespec *t, struct timespec *left);
 int __wrap_nanosleep(const struct timespec *t, struct timespec *left);
 ssize_t __real_pread(int fd, void *bytes, size_t len, off_t offset);
 ssize_t __wrap_pread(int fd, void *bytes, size_t len, off_t offset);
+ssize_t __real_pwrite(int fd, const void *bytes, size_t len, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t len, off_t offset);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+int __real_setitimer(int which, const struct itimerval *value,
+		     struct itimerval *old);
+int __wrap_setitimer(int which, const struct itimerval *value,
+		     struct itimerval *old);
+__attribute__((format(printf, 2, 3))) void
+__wrap_log_line(enum log_level level, const char *format, ...);
 time_t __wrap_time(time_t *t);
 
 /* 2026-11-20 12:00 in Berlin */
@@ -87,6 +102,99 @@ int __wrap_nanosleep(const struct timespec *t, struct timespec *left)
 	return 0;
 }
 
+/* What a call does, and what fails. */
+static struct {
+	int locks, writes, syncs; /* that were made */
+	int fails_at;		  /* the write that fails, from 1, */
+	bool is_short;		  /* after half of its bytes */
+	bool sync_fails;
+	int64_t waits[16]; /* for locks, in milliseconds */
+	int waits_len;
+	char logged[512]; /* the last error */
+	int lines;	  /* of them */
+} kernel;
+
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t len, off_t offset)
+{
+	kernel.writes++;
+	if (kernel.fails_at != kernel.writes)
+		return __real_pwrite(fd, bytes, len, offset);
+	if (kernel.is_short) {
+		kernel.is_short = false;
+		kernel.fails_at++;
+		return __real_pwrite(fd, bytes, len / 2, offset);
+	}
+	errno = ENOSPC;
+	return -1;
+}
+
+static int sync_or_fail(int (*sync)(int fd), int fd)
+{
+	kernel.syncs++;
+	if (!kernel.sync_fails)
+		return sync(fd);
+	errno = EIO;
+	return -1;
+}
+
+int __wrap_fsync(int fd)
+{
+	return sync_or_fail(__real_fsync, fd);
+}
+
+int __wrap_fdatasync(int fd)
+{
+	return sync_or_fail(__real_fdatasync, fd);
+}
+
+/* Where only sleeping takes time, an alarm tells that its time is over. */
+int __wrap_flock(int fd, int operation)
+{
+	int done = __real_flock(fd, operation);
+
+	kernel.locks += operation != LOCK_UN;
+	if (done < 0 && errno == EINTR && is_frozen) {
+		int64_t wait = kernel.waits[(kernel.waits_len - 1) % 16];
+
+		frozen.tv_nsec += wait * 1000000;
+		frozen.tv_sec += frozen.tv_nsec / 1000000000;
+		frozen.tv_nsec %= 1000000000;
+	}
+	return done;
+}
+
+int __wrap_setitimer(int which, const struct itimerval *value,
+		     struct itimerval *old)
+{
+	int64_t wait = (int64_t)value->it_value.tv_sec * 1000 +
+		       value->it_value.tv_usec / 1000;
+
+	if (wait > 0)
+		kernel.waits[kernel.waits_len++ % 16] = wait;
+	return __real_setitimer(which, value, old);
+}
+
+void __wrap_log_line(enum log_level level, const char *format, ...)
+{
+	va_list args;
+
+	if (level > LOG_ERROR)
+		return;
+	va_start(args, format);
+	vsnprintf(kernel.logged, sizeof(kernel.logged), format, args);
+	va_end(args);
+	kernel.lines++;
+}
+
+/* The first wait is as long as STORE_TIMEOUT, the others are short. */
+static void assert_waits(int len)
+{
+	assert_int_equal(kernel.waits_len, len);
+	assert_int_equal(kernel.waits[0], settings.store_timeout);
+	for (int i = 1; i < len; i++)
+		assert_int_equal(kernel.waits[i], 20);
+}
+
 static bool line_comes; /* after the next read that finds nothing */
 
 ssize_t __wrap_pread(int fd, void *bytes, size_t len, off_t offset)
@@ -112,10 +220,13 @@ static int begin(void **state)
 	edit_after = 0;
 	stall_after = 0;
 	line_comes = false;
+	memset(&kernel, 0, sizeof(kernel));
 	settings = (struct settings){
 		.data_dir = folder_make(),
 		.store_timeout = 1000,
 		.sync = SYNC_ALWAYS,
+		.max_counters = 10,
+		.max_items = 100000,
 	};
 	snprintf(visits_path, sizeof(visits_path), "%s", folder_path("visits"));
 	snprintf(history_path, sizeof(history_path), "%s",
@@ -559,15 +670,12 @@ static void test_folder_is_made_by_the_master(void **state)
 
 static void test_locked(void **state)
 {
-	struct timespec before, after;
-	int fd;
-
 	(void)state;
+	freeze();
 	settings.store_timeout = 100;
 	open_with("41\n");
-	fd = open(visits, O_RDWR);
+	int fd = open(visits, O_RDWR);
 	assert_int_equal(flock(fd, LOCK_EX), 0);
-	__real_clock_gettime(CLOCK_MONOTONIC, &before);
 	for (int64_t n = 0; n < 2; n++) {
 		struct tally t = add(n);
 
@@ -576,11 +684,7 @@ static void test_locked(void **state)
 	}
 	assert_int_equal(store_ping(), 503);
 	assert_int_equal(store_set(SLICE(STORE_HOME), 5), 503);
-	__real_clock_gettime(CLOCK_MONOTONIC, &after);
-	int64_t waited = (after.tv_sec - before.tv_sec) * 1000 +
-			 (after.tv_nsec - before.tv_nsec) / 1000000;
-	/* The first waits its time, the others do not all do so again. */
-	assert_in_range(waited, 90, 390);
+	assert_waits(4);
 	assert_file(visits, "41\n");
 	store_close();
 	/* A lock held by somebody else is no reason not to start. */
@@ -970,6 +1074,283 @@ static void test_tick_without_file(void **state)
 	assert_int_equal(store_tick(), -1);
 }
 
+/*
+ * Items
+ */
+
+enum { ITEMS_MAX = STORE_NEW_ITEMS_MAX };
+
+static struct item items[ITEMS_MAX];
+
+/* A call with so many new items, each of these texts. */
+static void create(size_t len, struct slice name, struct slice description)
+{
+	for (size_t i = 0; i < len; i++)
+		items[i] = (struct item){
+			.name = name,
+			.description = description,
+			.status = -1,
+		};
+	store_items_create(items, len);
+}
+
+static const struct slice none = {NULL, 0};
+
+#define assert_item(id, status, json) \
+	assert_item_at(id, status, json, __FILE__, __LINE__)
+
+static void assert_item_at(int64_t id, int status, const char *json,
+			   const char *file, int line)
+{
+	struct item item = {.id = id};
+
+	store_items_get(&item, 1);
+	_assert_int_equal((unsigned long)item.status, (unsigned long)status,
+			  file, line);
+	if (status == 0)
+		assert_slice_at(item.json, json, file, line);
+	else
+		assert_true(item.error && *item.error);
+}
+
+/* As many as may be, with as many bytes, each of which takes six in a line. */
+static void test_items_of_a_call(void **state)
+{
+	static char text[STORE_NEW_BYTES_MAX / ITEMS_MAX - 1];
+	static char json[STORE_ITEM_JSON_MAX];
+
+	(void)state;
+	assert_int_equal(store_open(&settings), 0);
+	memset(text, 1, sizeof(text));
+	for (int64_t round = 0; round < 3; round++) {
+		memset(&kernel, 0, sizeof(kernel));
+		create(ITEMS_MAX, SLICE("a"),
+		       (struct slice){text, sizeof(text)});
+		assert_int_equal(kernel.locks, 1);
+		assert_int_equal(kernel.writes, 1);
+		/* A new file with its folder. */
+		assert_int_equal(kernel.syncs, round ? 1 : 2);
+		for (int64_t i = 0; i < ITEMS_MAX; i++) {
+			assert_int_equal(items[i].status, 0);
+			assert_int_equal(items[i].id,
+					 round * ITEMS_MAX + i + 1);
+		}
+	}
+	for (int64_t id = 1; id <= 3 * ITEMS_MAX; id += 1021) {
+		char *p = json + sprintf(json,
+					 "{\"id\":%d,\"name\":\"a\","
+					 "\"description\":\"",
+					 (int)id);
+
+		for (size_t i = 0; i < sizeof(text); i++)
+			p += sprintf(p, "\\u0001");
+		sprintf(p, "\"}");
+		assert_item(id, 0, json);
+	}
+	assert_item(3 * ITEMS_MAX + 1, 404, "");
+}
+
+static void test_items_are_bounded(void **state)
+{
+	(void)state;
+	settings.max_items = 5;
+	assert_int_equal(store_open(&settings), 0);
+	create(3, SLICE("a"), none);
+	assert_int_equal(items[2].id, 3);
+	for (int round = 0; round < 2; round++) {
+		memset(&kernel, 0, sizeof(kernel));
+		create(3, SLICE("b"), none);
+		for (int i = 0; i < 3; i++) {
+			bool fits = round == 0 && i < 2;
+
+			assert_int_equal(items[i].status, fits ? 0 : 507);
+			if (fits)
+				assert_int_equal(items[i].id, 4 + i);
+			else
+				assert_string_equal(
+					items[i].error,
+					"there are MAX_ITEMS=5 items");
+		}
+		assert_int_equal(kernel.writes, round == 0);
+		assert_int_equal(kernel.lines, 0);
+	}
+	assert_item(5, 0, "{\"id\":5,\"name\":\"b\",\"description\":null}");
+	assert_item(6, 404, "");
+}
+
+/* All of a call's items are there, or none. */
+static void test_items_that_fail(void **state)
+{
+	const char *path = folder_path("items");
+	static const char one[] = "{\"name\":\"a\",\"description\":null}\n";
+
+	(void)state;
+	assert_int_equal(store_open(&settings), 0);
+	create(1, SLICE("a"), none);
+	assert_file(path, one);
+	for (int kind = 0; kind < 2; kind++) {
+		memset(&kernel, 0, sizeof(kernel));
+		kernel.fails_at = 1;
+		kernel.is_short = kind;
+		create(10, SLICE("b"), SLICE("c"));
+		for (int i = 0; i < 10; i++) {
+			assert_int_equal(items[i].status, 503);
+			assert_non_null(strstr(items[i].error, path));
+		}
+		assert_file(path, one);
+		assert_int_equal(kernel.lines, 1);
+		assert_non_null(strstr(kernel.logged, path));
+		create(2, SLICE("b"), none);
+		assert_int_equal(items[1].id, 3);
+		assert_int_equal(truncate(path, sizeof(one) - 1), 0);
+	}
+	kernel.sync_fails = true;
+	create(10, SLICE("d"), none);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(items[i].status, 503);
+		assert_non_null(strstr(items[i].error, "cannot sync"));
+	}
+	kernel.sync_fails = false;
+	create(1, SLICE("e"), none);
+	assert_int_equal(items[0].status, 0);
+}
+
+/* One wait, not one for each call. */
+static void test_items_locked(void **state)
+{
+	(void)state;
+	freeze();
+	settings.store_timeout = 100;
+	assert_int_equal(store_open(&settings), 0);
+	create(1, SLICE("a"), none);
+	int fd = open(folder_path("items"), O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	for (int i = 0; i < 4; i++) {
+		create(2, SLICE("a"), none);
+		assert_int_equal(items[1].status, 503);
+		assert_non_null(strstr(items[1].error, "locked by another"));
+	}
+	assert_waits(4);
+	/* To read takes no lock. */
+	assert_item(1, 0, "{\"id\":1,\"name\":\"a\",\"description\":null}");
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	create(2, SLICE("a"), none);
+	assert_int_equal(items[1].id, 3);
+	close(fd);
+}
+
+static void test_items_edited(void **state)
+{
+	const char *path = folder_path("items"), *fresh = folder_path("fresh");
+	char line[STORE_ITEM_JSON_MAX + 64];
+
+	(void)state;
+	assert_int_equal(store_open(&settings), 0);
+	create(3, SLICE("a"), none);
+	/* In place, by rename, removed, and garbage. */
+	file_put_text(path, "{\"name\":\"x\"}\n{\"name\":\"torn");
+	assert_item(1, 0, "{\"id\":1,\"name\":\"x\"}");
+	assert_item(2, 404, "");
+	create(1, SLICE("b"), none);
+	assert_int_equal(items[0].id, 2);
+	assert_file(path, "{\"name\":\"x\"}\n"
+			  "{\"name\":\"b\",\"description\":null}\n");
+	file_put_text(fresh, "hello\n{\"name\":\"y\"}\n\n");
+	assert_int_equal(rename(fresh, path), 0);
+	assert_item(1, 503, "");
+	assert_item(2, 0, "{\"id\":2,\"name\":\"y\"}");
+	assert_item(3, 503, "");
+	create(1, SLICE("b"), none);
+	assert_int_equal(items[0].id, 4);
+	assert_int_equal(unlink(path), 0);
+	assert_item(1, 404, "");
+	create(1, SLICE("c"), none);
+	assert_int_equal(items[0].id, 1);
+	memset(line, 'x', sizeof(line));
+	line[sizeof(line) - 1] = '\n';
+	file_put(path, line, sizeof(line));
+	assert_item(1, 503, "");
+}
+
+static void test_items_tick(void **state)
+{
+	(void)state;
+	settings.sync = SYNC_EVERYSEC;
+	assert_int_equal(store_open(&settings), 0);
+	monotonic_ahead += 10;
+	create(5, SLICE("a"), none);
+	assert_int_equal(kernel.syncs, 0);
+	assert_int_equal(store_tick(), -1);
+	assert_int_equal(kernel.syncs, 2);
+	monotonic_ahead += 10;
+	assert_int_equal(store_tick(), -1);
+	assert_int_equal(kernel.syncs, 2);
+}
+
+/*
+ * The log
+ */
+
+/* Whatever a store is asked for, its failure is told once, and its end. */
+static void test_failures_are_told(void **state)
+{
+	static const struct slice named = SLICE_INIT("a");
+
+	(void)state;
+	open_with("41\n");
+	assert_int_equal(store_set(named, 5), 0);
+	const char *counters = folder_path("counters");
+	for (int call = 0; call < 3; call++) {
+		memset(&kernel, 0, sizeof(kernel));
+		for (int i = 0; i < 2; i++) {
+			kernel.fails_at = kernel.writes + 1;
+			int status = call == 0 ? store_set(SLICE(STORE_HOME), 7)
+				     : call == 1 ? store_set(named, 7)
+						 : store_drop(named);
+			assert_int_equal(status, 503);
+		}
+		assert_int_equal(kernel.lines, 1);
+		assert_non_null(
+			strstr(kernel.logged, call ? counters : visits));
+		kernel.fails_at = 0;
+		assert_int_equal(store_set(SLICE(STORE_HOME), 7), 0);
+		assert_int_equal(store_set(named, 7), 0);
+	}
+	/* A counter that is missing or full is no failure of the store. */
+	memset(&kernel, 0, sizeof(kernel));
+	assert_int_equal(store_drop(SLICE("none")), 404);
+	settings.max_counters = 1;
+	assert_int_equal(store_set(SLICE("more"), 1), 507);
+	assert_int_equal(store_set(SLICE(STORE_HOME), INT64_MAX), 0);
+	assert_int_equal(add(1).status, 503);
+	assert_int_equal(kernel.lines, 0);
+}
+
+/* A sync that fails all the time is told once, not as a recovery and a failure
+ * again and again. */
+static void test_failing_sync_is_told_once(void **state)
+{
+	(void)state;
+	open_with("41\n");
+	assert_counted(1, 42);
+	assert_int_equal(store_set(SLICE("a"), 5), 0);
+	kernel.sync_fails = true;
+	for (int i = 0; i < 5; i++) {
+		struct tally turn[] = {
+			{.counter = SLICE_INIT(STORE_HOME), .n = 1},
+			{.counter = SLICE_INIT("a"), .n = 1},
+		};
+
+		store_add(turn, 2);
+		assert_int_equal(turn[0].status, 503);
+		assert_int_equal(turn[1].status, 503);
+		assert_non_null(strstr(turn[0].error, visits));
+		assert_non_null(strstr(turn[1].error, "counters"));
+	}
+	assert_int_equal(kernel.lines, 2);
+	kernel.sync_fails = false;
+}
+
 /* What a mistyped or unusable file says is one line for the operator. */
 static void test_error_is_a_phrase(void **state)
 {
@@ -989,7 +1370,7 @@ static void test_items_of_others(void **state)
 {
 	struct item one = {.name = SLICE("a")};
 	struct item two[2] = {{.name = SLICE("c")}, {.name = SLICE("d")}};
-	const char *items = folder_path("items");
+	const char *path = folder_path("items");
 
 	(void)state;
 	settings.max_items = 3;
@@ -997,7 +1378,7 @@ static void test_items_of_others(void **state)
 	store_items_create(&one, 1);
 	assert_int_equal(one.status, 0);
 	assert_int_equal(one.id, 1);
-	int fd = open(items, O_WRONLY | O_APPEND);
+	int fd = open(path, O_WRONLY | O_APPEND);
 	static const char line[] = "{\"name\":\"b\",\"description\":null}\n";
 	assert_int_equal(write(fd, line, sizeof(line) - 1), sizeof(line) - 1);
 	close(fd);
@@ -1050,6 +1431,14 @@ int main(void)
 		TEST(test_drop_unknown),
 		TEST(test_tick),
 		TEST(test_tick_without_file),
+		TEST(test_items_of_a_call),
+		TEST(test_items_are_bounded),
+		TEST(test_items_that_fail),
+		TEST(test_items_locked),
+		TEST(test_items_edited),
+		TEST(test_items_tick),
+		TEST(test_failures_are_told),
+		TEST(test_failing_sync_is_told_once),
 		TEST(test_error_is_a_phrase),
 	};
 

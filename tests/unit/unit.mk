@@ -18,7 +18,8 @@ UNIT_TESTS ?= $(filter-out $(UNIT_OF_OTHERS),$(sort \
 UNIT_BIN := $(UNIT_TESTS:%=$(OUT)/tests/%)
 UNIT_RUNNER ?=
 
-UNIT_WRAP_test_file := time clock_gettime nanosleep pread
+UNIT_WRAP_test_file := time clock_gettime nanosleep pread pwrite fsync \
+	fdatasync flock setitimer log_line
 UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
 UNIT_WRAP_test_turn := http_parse store_items_create store_set
 UNIT_WRAP_test_resolver := fork getaddrinfo
