@@ -17,7 +17,7 @@ FUZZ_OUT := build/fuzz
 # What each is linked with, and functions that it replaces. The loop is included by its target, the store and
 # the log are of its own.
 FUZZ_OBJ_parse := http/parse.o util/number.o
-FUZZ_OBJ_chunks := $(FUZZ_OBJ_parse)
+FUZZ_OBJ_chunks := http/chunks.o $(FUZZ_OBJ_parse)
 FUZZ_OBJ_json := util/hash.o util/json.o
 FUZZ_OBJ_accept := site/accept.o $(FUZZ_OBJ_parse)
 FUZZ_OBJ_settings := util/settings.o util/date.o util/number.o

@@ -748,6 +748,7 @@ static void check_cuts(void)
 static void open_once(void)
 {
 	static struct balance balance;
+	static struct process process;
 
 	if (worker.turn)
 		return;
@@ -758,6 +759,7 @@ static void open_once(void)
 	worker.balance = &balance;
 	worker.listener = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	worker.leash = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	site_open(&settings, &process);
 	must(http_open_worker(&worker) == 0);
 }
 
