@@ -231,10 +231,20 @@ class Stack:
 
     def run(self, command, **options):
         """Run a documented command in the stack's folder, with a transcript
-        for those who look."""
-        done = run(*self.words(command), cwd=self.folder, env=self.env,
-                   **options)
-        self.note(command, done.stdout + done.stderr)
+        for those who look. An engine may take the end of a container's wire
+        away a moment after the container, and refuses to remove the network
+        until then: the same command again is what it asks for."""
+        words, check = self.words(command), options.pop("check", True)
+
+        def attempt():
+            done = run(*words, cwd=self.folder, env=self.env, check=False,
+                       **options)
+            self.note(command, done.stdout + done.stderr)
+            return (None if "has active endpoints" in done.stderr else done)
+
+        done = wait_for(attempt, what=f"the end of {command}")
+        assert done.returncode == 0 or not check, (
+            f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
     def on_terminal(self, command, text=""):
