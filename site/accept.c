@@ -15,9 +15,9 @@ static const struct slice bare_types[MEDIA_LEN] = {
 
 /* The preference for a media type by the ranges read so far. */
 struct wish {
-	int precision; /* 0 none, 1 by "*" "/" "*", 2 by "type/" "*", 3 by name
-			*/
+	int precision; /* 0: none; 1: any type; 2: the type; 3: its name */
 	int quality;   /* 0 to 1000 */
+	int order;     /* of the range in the list */
 };
 
 /* 0, 0.5, 1.000 in thousandths (RFC 9110 12.4.2), or -1. */
@@ -56,7 +56,7 @@ static int accept_match(struct slice range, struct slice type)
 
 /* Reads one element of the list, a range and its parameters. Only q matters; an
  * element with a malformed q is ignored. */
-static void accept_read_range(struct slice element,
+static void accept_read_range(struct slice element, int order,
 			      struct wish wishes[MEDIA_LEN])
 {
 	struct slice range = slice_take(&element, ';');
@@ -75,27 +75,39 @@ static void accept_read_range(struct slice element,
 		int precision = accept_match(range, bare_types[i]);
 
 		if (precision > wishes[i].precision)
-			wishes[i] = (struct wish){precision, quality};
+			wishes[i] = (struct wish){precision, quality, order};
 	}
+}
+
+/* Whether the first of two wishes is the stronger one: the higher quality, then
+ * the more precise range, then the one that the client names first. */
+static bool accept_is_stronger(const struct wish *a, const struct wish *b)
+{
+	if (a->quality != b->quality)
+		return a->quality > b->quality;
+	if (a->precision != b->precision)
+		return a->precision > b->precision;
+	return a->order < b->order;
 }
 
 enum media accept_media(const struct http_request *request, unsigned offered,
 			enum media first)
 {
-	struct wish wishes[MEDIA_LEN] = {{0, 0}};
+	struct wish wishes[MEDIA_LEN] = {{0}};
 	const struct http_field *field;
 	size_t at = 0;
+	int order = 0;
 
 	while ((field = http_field_next(request, SLICE("accept"), &at))) {
 		struct slice list = field->value, element;
 
 		while (http_list_next(&list, &element))
-			accept_read_range(element, wishes);
+			accept_read_range(element, order++, wishes);
 	}
 	enum media best = first;
 	for (int i = 0; i < MEDIA_LEN; i++)
-		if ((offered & 1u << i) &&
-		    wishes[i].quality > wishes[best].quality)
+		if ((offered & 1u << i) && wishes[i].quality > 0 &&
+		    accept_is_stronger(&wishes[i], &wishes[best]))
 			best = (enum media)i;
 	return best;
 }

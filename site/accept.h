@@ -11,8 +11,9 @@ extern const struct slice media_types[MEDIA_LEN];
 
 /*
  * The best of the media in the set `offered` (bit 1 << media), by the Accept
- * fields of the request; ties go to `first`, then to the lowest. Never a
- * refusal: when nothing fits, or there is no Accept, it is `first`.
+ * fields of the request: the highest q, then the more specific range, then the
+ * order of the client. Of several under one range it is `first`, or the lowest.
+ * Never a refusal: when nothing fits, or there is no Accept, it is `first`.
  */
 enum media accept_media(const struct http_request *request, unsigned offered,
 			enum media first);

@@ -66,6 +66,16 @@ static void answer_ask_store(const struct http_request *request, time_t now,
 		job->reason = reason_find(request, job, now);
 }
 
+/* The slashes of the path as it was sent, after the first one. */
+static size_t answer_depth(struct slice path)
+{
+	size_t n = 0;
+
+	for (size_t i = 1; i < path.n; i++)
+		n += path.p[i] == '/';
+	return n;
+}
+
 void site_route(const struct http_request *request, time_t now, struct job *job,
 		char room[SITE_ROOM])
 {
@@ -79,6 +89,7 @@ void site_route(const struct http_request *request, time_t now, struct job *job,
 	};
 	routes_find(request, &target, room);
 	job->route = target.route;
+	job->depth = answer_depth(request->path);
 	job->status = checks_refuse(request, &target, &job->error);
 	answer_choose_media(request, job, target.suffix);
 	job->size = job->media == MEDIA_HTML ? 2048 : 512;
@@ -202,7 +213,9 @@ void site_answer(const struct job *job, const struct moment *moment,
 {
 	static const struct slice common[] = {
 #define NOSNIFF "X-Content-Type-Options: nosniff\r\n"
-		SLICE_INIT(NOSNIFF "Access-Control-Allow-Origin: *\r\n"),
+		SLICE_INIT(NOSNIFF
+			   "Access-Control-Allow-Origin: *\r\n"
+			   "Cross-Origin-Resource-Policy: cross-origin\r\n"),
 		SLICE_INIT(NOSNIFF
 			   "Content-Security-Policy: default-src 'none'; "
 			   "base-uri 'none'; form-action 'none'; "

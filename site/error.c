@@ -1,5 +1,5 @@
 /* Refusals, in the representation that was asked for. */
-#include "site/pages.h"
+#include "site/routes.h"
 #include "util/text.h"
 #include "util/json.h"
 
@@ -21,23 +21,6 @@ static char *error_put_status(char *to, int status)
 	return text_put(to, http_reason(status));
 }
 
-static char *error_put_escaped(char *to, struct slice text)
-{
-	for (size_t i = 0; i < text.n; i++) {
-		switch (text.p[i]) {
-		case '<':
-			to = text_put(to, SLICE("&lt;"));
-			break;
-		case '&':
-			to = text_put(to, SLICE("&amp;"));
-			break;
-		default:
-			*to++ = text.p[i];
-		}
-	}
-	return to;
-}
-
 static char *error_write_html(char *to, const struct job *job)
 {
 	to = text_put(to, SLICE("<!doctype html>\n<html lang=\"en\">\n"
@@ -46,7 +29,7 @@ static char *error_write_html(char *to, const struct job *job)
 	to = text_put(to, SLICE("</title>\n<h1>"));
 	to = error_put_status(to, job->status);
 	to = text_put(to, SLICE("</h1>\n<p>"));
-	to = error_put_escaped(to, error_reason(job));
+	to = text_put_html(to, error_reason(job));
 	return text_put(to, SLICE("</p>\n</html>\n"));
 }
 
@@ -63,6 +46,8 @@ void error_page(const struct job *job, const struct moment *moment,
 	case MEDIA_JSON:
 		to = text_put(to, SLICE("{\"error\":"));
 		to += json_write_string(to, error_reason(job));
+		if (job->route && (job->route->flags & NULL_VALUE))
+			to = text_put(to, SLICE(",\"value\":null"));
 		to = text_put(to, SLICE("}"));
 		break;
 	default:

@@ -4,6 +4,10 @@
 #include "store/store.h"
 #include "util/text.h"
 
+enum {
+	ROOT_MAX = 512 /* "../" before a reference: no longer path is routed */
+};
+
 /* The bytes of the pages, made by the Makefile. */
 static const char home[] = {
 #include "site/home.html.inc"
@@ -31,7 +35,7 @@ static char *home_write_home_json(char *to, const struct job *job,
 }
 
 /* {"counter":"blog/post-1","value":42,"today":3}; no byte of a name needs an
- * escape, neither here nor in HTML. */
+ * escape in JSON. */
 static char *home_write_named_json(char *to, const struct job *job)
 {
 	to = text_put(to, SLICE("{\"counter\":\""));
@@ -43,12 +47,36 @@ static char *home_write_named_json(char *to, const struct job *job)
 	return text_put(to, SLICE("}"));
 }
 
-static char *home_write_json(char *to, const struct job *job,
-			     const struct moment *moment)
+/* The root of the site, as seen from the page: a proxy may take a prefix off.
+ */
+static char *home_write_root(char *to, const struct job *job)
 {
-	return store_is_home(job->counter)
-		       ? home_write_home_json(to, job, moment)
-		       : home_write_named_json(to, job);
+	if (job->depth == 0)
+		return text_put(to, SLICE("./"));
+	for (size_t i = 0; i < job->depth && i < ROOT_MAX; i++)
+		to = text_put(to, SLICE("../"));
+	return to;
+}
+
+/* A name in a reference: all but unreserved bytes and slashes are escaped. */
+static char *home_write_path(char *to, struct slice name)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	for (size_t i = 0; i < name.n; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+		char lower = ascii_lower((char)c);
+
+		if ((lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') ||
+		    (c != '\0' && strchr("-._~/", c))) {
+			*to++ = (char)c;
+			continue;
+		}
+		*to++ = '%';
+		*to++ = hex[c >> 4];
+		*to++ = hex[c & 15];
+	}
+	return to;
 }
 
 static char *home_write_mark(char *to, struct slice mark, const struct job *job,
@@ -59,7 +87,11 @@ static char *home_write_mark(char *to, struct slice mark, const struct job *job,
 	if (slice_equal(mark, SLICE("today")))
 		return text_put_number(to, job->today);
 	if (slice_equal(mark, SLICE("name")))
-		return text_put(to, job->counter);
+		return text_put_html(to, job->counter);
+	if (slice_equal(mark, SLICE("path")))
+		return home_write_path(to, job->counter);
+	if (slice_equal(mark, SLICE("root")))
+		return home_write_root(to, job);
 	return text_put(to, home_local_time(moment)); /* {{time}} */
 }
 
@@ -93,7 +125,7 @@ void home_page(const struct job *job, const struct moment *moment,
 		end = home_write_html(end, job, moment);
 		break;
 	case MEDIA_JSON:
-		end = home_write_json(end, job, moment);
+		end = home_write_home_json(end, job, moment);
 		break;
 	default:
 		end = text_put(end, home_local_time(moment));
@@ -112,7 +144,7 @@ void visits_page(const struct job *job, const struct moment *moment,
 	if (job->media == MEDIA_HTML) {
 		end = home_write_html(end, job, moment);
 	} else if (job->media == MEDIA_JSON) {
-		end = home_write_json(end, job, moment);
+		end = home_write_named_json(end, job);
 	} else {
 		end = text_put_number(end, job->total);
 		end = text_put(end, SLICE("\n"));

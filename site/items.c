@@ -90,7 +90,7 @@ static void item_read_page(const struct job *job, struct http_reply *reply,
 static void item_created_page(const struct job *job, struct http_reply *reply,
 			      char *scratch)
 {
-	char *location = text_put(scratch, SLICE("Location: /items/"));
+	char *location = text_put(scratch, SLICE("Location: items/"));
 	char *id = location;
 	char *end = text_put_number(location, job->id);
 	struct slice digits = slice_between(id, end);

@@ -22,20 +22,24 @@ static bool reason_is_head(const struct http_request *request,
 static bool reason_is_prefetch(const struct http_request *request,
 			       const struct job *job, time_t now)
 {
-	static const struct slice names[] = {
-		SLICE_INIT("sec-purpose"),
-		SLICE_INIT("purpose"),
-		SLICE_INIT("x-moz"),
+	static const struct {
+		struct slice field, value;
+	} marks[] = {
+		{SLICE_INIT("sec-purpose"), SLICE_INIT("prefetch")},
+		{SLICE_INIT("purpose"), SLICE_INIT("prefetch")},
+		{SLICE_INIT("purpose"), SLICE_INIT("preview")},
+		{SLICE_INIT("x-purpose"), SLICE_INIT("preview")},
+		{SLICE_INIT("x-moz"), SLICE_INIT("prefetch")},
 	};
 
 	(void)job;
 	(void)now;
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		struct slice value = http_field_value(request, names[i]);
+	for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
+		struct slice value = http_field_value(request, marks[i].field);
 		/* "prefetch;prerender" is a prefetch, too. */
 		struct slice purpose = slice_take(&value, ';');
 
-		if (slice_same_word(purpose, SLICE("prefetch")))
+		if (purpose.n > 0 && slice_same_word(purpose, marks[i].value))
 			return true;
 	}
 	return false;
@@ -51,6 +55,7 @@ static bool reason_is_repeat(const struct http_request *request,
 
 #define FRESH                                                               \
 	"Cache-Control: max-age=0, no-cache, no-store, must-revalidate\r\n" \
+	"Access-Control-Expose-Headers: X-Visit-Counted\r\n"                \
 	"X-Visit-Counted: "
 
 /*

@@ -29,20 +29,22 @@ static const struct route routes[] = {
 	},
 	{
 		.path = SLICE_INIT("/hit"),
-		.methods = READS,
+		.methods = READS | POSTS,
 		.call = CALL_ADD,
-		.flags = SUFFIX | COUNTS | TOTAL,
+		.flags = SUFFIX | COUNTS | TOTAL | NULL_VALUE,
 		.media = TEXT | JSON | HTML,
-		.page = home_page,
+		.first = MEDIA_JSON,
+		.page = visits_page,
 	},
 	{
 		.path = SLICE_INIT("/hit/"),
 		.rest = REST_NAME,
-		.methods = READS,
+		.methods = READS | POSTS,
 		.call = CALL_ADD,
-		.flags = SUFFIX | COUNTS | TOTAL,
+		.flags = SUFFIX | COUNTS | TOTAL | NULL_VALUE,
 		.media = TEXT | JSON | HTML,
-		.page = home_page,
+		.first = MEDIA_JSON,
+		.page = visits_page,
 	},
 	{
 		.path = SLICE_INIT("/visits"),
@@ -93,12 +95,22 @@ static const struct route routes[] = {
 		.page = dropped_page,
 	},
 	{
+		.path = SLICE_INIT("/get"),
+		.methods = READS,
+		.call = CALL_ADD,
+		.flags = SUFFIX | TOTAL | NULL_VALUE,
+		.media = TEXT | JSON | HTML,
+		.first = MEDIA_JSON,
+		.page = visits_page,
+	},
+	{
 		.path = SLICE_INIT("/get/"),
 		.rest = REST_NAME,
 		.methods = READS,
 		.call = CALL_ADD,
-		.flags = SUFFIX | TOTAL,
+		.flags = SUFFIX | TOTAL | NULL_VALUE,
 		.media = TEXT | JSON | HTML,
+		.first = MEDIA_JSON,
 		.page = visits_page,
 	},
 	{
@@ -240,6 +252,29 @@ unsigned routes_methods(struct slice path)
 	return methods;
 }
 
+/* Takes the suffix off the path, if it has one that is known. */
+static void routes_take_suffix(struct target *target, enum http_method method)
+{
+	target->suffix = routes_find_suffix(target->path);
+	if (!target->suffix)
+		return;
+	target->path.n -= target->suffix->text.n;
+	routes_find_route(target, method);
+	if (target->route &&
+	    (!(target->route->flags & SUFFIX) || !target->suffix->is_served))
+		target->route = NULL;
+}
+
+/* Takes one slash off the end of a name: scripts count location.pathname. */
+static void routes_take_slash(struct target *target, enum http_method method)
+{
+	if (!target->route || target->route->rest != REST_NAME ||
+	    target->rest.n < 2 || !routes_ends_with(target->rest, SLICE("/")))
+		return;
+	target->path.n--;
+	routes_find_route(target, method);
+}
+
 void routes_find(const struct http_request *request, struct target *target,
 		 char room[SITE_ROOM])
 {
@@ -247,14 +282,8 @@ void routes_find(const struct http_request *request, struct target *target,
 	routes_find_route(target, request->method);
 	if (target->route && !(target->route->flags & SUFFIX))
 		return;
-	target->suffix = routes_find_suffix(target->path);
-	if (!target->suffix)
-		return;
-	target->path.n -= target->suffix->text.n;
-	routes_find_route(target, request->method);
-	if (target->route &&
-	    (!(target->route->flags & SUFFIX) || !target->suffix->is_served))
-		target->route = NULL;
+	routes_take_suffix(target, request->method);
+	routes_take_slash(target, request->method);
 }
 
 int64_t routes_read_id(struct slice text)

@@ -17,8 +17,9 @@ enum {
 	SUFFIX = 2, /* a suffix of the path may choose the media */
 	TOTAL = 4,  /* shows a total */
 	TAKES_JSON = 8,
-	ADMIN = 16,    /* only with the ADMIN_TOKEN */
-	NOT_HOME = 32, /* not for the home counter */
+	ADMIN = 16,	 /* only with the ADMIN_TOKEN */
+	NOT_HOME = 32,	 /* not for the home counter */
+	NULL_VALUE = 64, /* an error as JSON has "value":null beside it */
 };
 
 struct route {

@@ -66,6 +66,7 @@ struct job {
 	int minor;	   /* of its HTTP version */
 	bool by_accept;	   /* Accept decided about the media */
 	bool keep_alive;   /* the client keeps the connection */
+	size_t depth;	   /* slashes of the sent path, after the first */
 	size_t size;	   /* expected bytes of the reply */
 	int status;	   /* 0, or the refusal */
 	const char *error; /* why it is refused */

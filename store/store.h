@@ -31,13 +31,14 @@ extern const char store_name[];
 
 /*
  * What is wrong with the name of a counter, as a phrase; NULL: nothing. A name
- * has 1 to 100 bytes of A-Z a-z 0-9 . _ ~ - in segments separated by single
- * slashes, none of them empty, "." or "..". Stores are given no other, and take
- * none from their files.
+ * has 1 to 100 bytes of UTF-8 without white space and controls, the ASCII ones
+ * from A-Z a-z 0-9 . _ ~ - ! $ & ' ( ) * + , ; = : @, in segments separated by
+ * single slashes, none of them empty, "." or "..". Stores are given no other,
+ * and take none from their files.
  */
 enum { STORE_NAME_MAX = 100 /* bytes */ };
 const char *store_name_fault(struct slice name);
-/* Whether it is one of these bytes. */
+/* Whether a name may have this byte. */
 bool store_name_has(char c);
 /* Whether it is STORE_HOME. */
 bool store_is_home(struct slice name);

@@ -1,40 +1,10 @@
 #include "util/json.h"
 
 #include "util/hash.h"
+#include "util/utf8.h"
 
 #include <stdint.h>
 #include <stdlib.h>
-
-/* The length of the valid UTF-8 sequence at `p` (RFC 3629), or 0. */
-static size_t json_utf8_length(const unsigned char *p, size_t n)
-{
-	static const struct {
-		unsigned char first, last; /* of the leading byte */
-		unsigned char low, high;   /* of the second */
-		unsigned char length;
-	} rows[] = {
-		{0x00, 0x7f, 0x00, 0x00, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2},
-		{0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-		{0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		if (p[0] < rows[i].first || p[0] > rows[i].last)
-			continue;
-		if (rows[i].length > n)
-			return 0;
-		if (rows[i].length > 1 &&
-		    (p[1] < rows[i].low || p[1] > rows[i].high))
-			return 0;
-		for (size_t k = 2; k < rows[i].length; k++)
-			if ((p[k] & 0xc0) != 0x80)
-				return 0;
-		return rows[i].length;
-	}
-	return 0;
-}
 
 /* A two-character escape for `c`, or 0. */
 static char json_short_escape(unsigned char c)
@@ -63,7 +33,7 @@ size_t json_write_string(char *out, struct slice text)
 
 	*to++ = '"';
 	while (p < end) {
-		size_t n = json_utf8_length(p, (size_t)(end - p));
+		size_t n = utf8_length((const char *)p, (size_t)(end - p));
 		char escape = json_short_escape(*p);
 
 		if (n == 0) {
@@ -267,8 +237,7 @@ static bool json_read_string(struct reader *in, struct slice *text)
 		}
 		if ((unsigned char)*in->p < ' ')
 			return json_fault(in, "a control byte in a string");
-		size_t n = json_utf8_length((const unsigned char *)in->p,
-					    (size_t)(in->end - in->p));
+		size_t n = utf8_length(in->p, (size_t)(in->end - in->p));
 		if (n == 0)
 			return json_fault(in, "a byte that is no UTF-8");
 		memcpy(in->to, in->p, n);

@@ -211,7 +211,7 @@ def check_item(server, client, name):
     reply = client.reply("POST")
     assert reply.status == 201, reply
     assert reply.json["name"] == name
-    stored = server.get(reply["Location"])
+    stored = server.get("/" + reply["Location"])
     assert stored.json == reply.json
     return reply["Location"]
 

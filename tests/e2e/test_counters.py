@@ -1,6 +1,8 @@
 """Counters with names: /hit, /hit/{name}, /visits/{name}, /get/{name}."""
 
+import html
 import re
+from urllib.parse import quote, urljoin
 
 import pytest
 
@@ -17,13 +19,30 @@ def test_a_hit_counts_and_a_read_does_not(shared):
     for number in (1, 2, 3):
         reply = shared.get("/hit/counts/and-reads")
         assert reply.status == 200
-        assert reply["Content-Type"] == TEXT
-        assert re.fullmatch(rf"{TIME}\nvisits: {number}\n", reply.text)
+        assert reply["Content-Type"] == JSON
+        assert reply.json == {"counter": "counts/and-reads", "value": number,
+                              "today": number}
         check_total_headers(reply, "1")
-        for path in ("/visits", "/get"):
-            read = shared.get(f"{path}/counts/and-reads")
-            assert read.text == f"{number}\n"
-            check_total_headers(read, "0; reason=read")
+        read = shared.get("/visits/counts/and-reads")
+        assert read.text == f"{number}\n"
+        check_total_headers(read, "0; reason=read")
+        assert shared.get("/get/counts/and-reads").json == reply.json
+        assert shared.get("/get/counts/and-reads.txt").text == read.text
+        text = shared.get("/visits/counts/and-reads.txt")
+        assert text.text == read.text
+    assert shared.get("/hit/counts/and-reads.txt").text == "4\n"
+
+
+def test_a_post_counts_for_send_beacon(shared):
+    """Its body is read and dropped."""
+    for number, body in enumerate((b"", b"ping", b'{"a":' * 9000), 1):
+        reply = shared.request("POST", "/hit/beacon", {
+            "Content-Type": "text/plain;charset=UTF-8"}, body)
+        assert reply.status == 200
+        assert reply.json["value"] == number
+        check_total_headers(reply, "1")
+    home = shared.visit()
+    assert shared.request("POST", "/hit").json["value"] == home + 1
 
 
 def test_counters_do_not_mix(shared):
@@ -41,11 +60,47 @@ def test_counters_do_not_mix(shared):
 @pytest.mark.parametrize("name", [
     "a", "0", "...", "a..b", "~", "_", "-", ".a", "user/repo", "hit",
     "visits", "a/hit/b", "blog.html", "v1.2", "a.JSON", "favicon.ico",
-    "/".join("a" * 50), LONGEST])
+    "/".join("a" * 50), LONGEST, "a!$&'()*+,;=:@b", "a:b", "@user"])
 def test_good_names(shared, name):
     before = shared.get(f"/hit/{name}").number
     assert shared.get(f"/hit/{name}").number == before + 1
     assert shared.get(f"/visits/{name}").number == before + 1
+
+
+@pytest.mark.parametrize("name", [
+    "2020/\u8bfb\u4e66", "\u00e4", "\U0001f600", "a\u200cb\u200db", "z\u0301",
+    "\u00b7" * 49, "a&b<".replace("<", ""), "\u0641\u0627\u0631\u0633\u06cc"])
+def test_names_of_any_script(server, name):
+    """Everywhere that a name goes: paths, JSON, HTML, export and import."""
+    path = quote(name)
+    assert server.get(f"/hit/{path}").json == {
+        "counter": name, "value": 1, "today": 1}
+    assert server.get(f"/hit/{path}/").json["value"] == 2
+    assert server.get(f"/visits/{path}.txt").text == "2\n"
+    page = server.get(f"/visits/{path}", {"Accept": BROWSER})
+    assert f"Visits of {html.escape(name, quote=False)}<" in page.text
+    assert f'/{quote(name, safe="/-._~")}.json"' in page.text
+    reply = server.get(f"/visits/x{path}.json")
+    assert reply.json == {"error": f'no counter "x{name}"'}
+    exported = command(server.store, "export").stdout
+    assert f"2 {name}\n" in exported
+    assert command(server.store, "import", stdin=f"7 {name}\n").returncode == 0
+    assert command(server.store, "get", name).stdout == "7\n"
+    assert server.get(f"/hit/{path}").json["value"] == 8
+
+
+@pytest.mark.parametrize("target,root", [
+    ("/visits/a", "../"), ("/visits/a/", "../../"), ("/hit/a/b", "../../"),
+    ("/hit/a:b", "../"), ("/visits", "./"), ("/hit/a%2Eb/", "../../")])
+def test_references_are_relative(shared, target, root):
+    """They work under a prefix that a proxy takes off."""
+    shared.get(target.replace("visits", "hit"))
+    page = shared.get(target, {"Accept": BROWSER}).text
+    links = re.findall('href="([^"]*)"', page)
+    assert links and all(link.startswith(root + "visits") for link in links)
+    base = f"http://host/prefix{target}"
+    assert all(urljoin(base, link).startswith("http://host/prefix/visits")
+               for link in links)
 
 
 ESCAPED = [
@@ -56,7 +111,7 @@ ESCAPED = [
 
 @pytest.mark.parametrize("name,escaped", ESCAPED)
 def test_escapes_are_decoded_first(server, name, escaped):
-    assert server.get(f"/hit/{escaped}").number == 1
+    assert server.get(f"/hit/{escaped}").json["value"] == 1
     assert server.get(f"/visits/{name}").number == 1
     reply = server.get(f"/%76isits/{escaped}%2ejson")
     assert reply.json["counter"] == name
@@ -76,10 +131,15 @@ def test_many_escaped_names_in_one_turn(server):
 
 
 BAD_NAMES = [
-    "", "/", "a/", "/a", "a//b", ".", "..", "a/..", "../a", "a/./b",
-    "%2e%2e", "a%2Fb", "a%2fb", "a%20b", "a+b", "a,b", "a:b", "a@b", "a*",
-    "a%c3%a9", "a%25b", "a%5cb", ".txt", ".json", "a/.json", "b" * 101,
-    "%62" * 101, "c" * 7000,
+    "", "/", "a//", "/a", "a//b", ".", "..", "a/..", "../a", "a/./b",
+    "%2e%2e", "a%2Fb", "a%2fb", "a%20b", "a%c3", "a%ff", "a%c3%28",
+    "a%ed%a0%80", "a%25b", "a%5cb", "a%3Cb", "a%22b", ".txt", ".json",
+    "a//.json", "b" * 101, "%62" * 101, "%c3%a4" * 51, "c" * 7000,
+    # white space, controls, without width, against the direction
+    *(f"a{quote(chr(code))}" for code in (
+        0x85, 0xa0, 0x61c, 0x1680, 0x2000, 0x200b, 0x200e, 0x200f, 0x2028,
+        0x202a, 0x202e, 0x202f, 0x205f, 0x2060, 0x2064, 0x2066, 0x2069,
+        0x3000, 0xfeff)),
 ]
 
 
@@ -93,13 +153,14 @@ def test_a_bad_name_is_400_and_the_connection_goes_on(shared, name):
             assert reply.status == 400, (method, path)
             assert reply.get("X-Visit-Counted") is None
     exported = command(shared.store, "export").stdout
-    assert all(re.fullmatch(r"\d+ [A-Za-z0-9._~/-]{1,100}", line)
+    assert all(re.fullmatch(r"\d+ [^\s\x00-\x1f\x7f-\x9f]{1,100}", line)
                for line in exported.splitlines())
 
 
 def test_a_bad_name_says_why(shared):
     reply = shared.get("/hit/a b".replace(" ", "%20") + ".json")
-    assert "a name has only" in reply.json["error"]
+    assert "of ASCII a name has only" in reply.json["error"]
+    assert reply.json["value"] is None
     assert "over 100 bytes" in shared.get("/hit/" + "d" * 101).text
 
 
@@ -112,18 +173,24 @@ def test_hit_is_the_home_counter(server):
                    "/hit/homepage.txt"):
         before = server.get("/visits").number
         reply = server.get(target)
-        assert re.fullmatch(rf"{TIME}\nvisits: {before + 1}\n", reply.text)
+        value = before + 1
+        if target.endswith(".txt"):
+            assert reply.text == f"{value}\n"
+        else:
+            assert reply.json == {"counter": "homepage", "value": value,
+                                  "today": value}
         check_total_headers(reply, "1")
-    for target in ("/visits", "/visits/homepage", "/get/homepage"):
+    for target in ("/visits", "/visits/homepage", "/get/homepage.txt",
+                   "/get.txt"):
         assert server.get(target).text == "6\n"
     for target in ("/hit.json", "/hit/homepage.json", "/visits.json",
-                   "/visits/homepage.json", "/get/homepage.json"):
-        assert list(server.get(target).json) == ["visits", "today", "time"]
+                   "/visits/homepage.json", "/get/homepage", "/get"):
+        assert list(server.get(target).json) == ["counter", "value", "today"]
     assert server.store.total() == 8
 
 
 @pytest.mark.parametrize("target", [
-    "/get", "/get.json", "/hits", "/hit%2Fa", "/visit/a", "/Hit/a"])
+    "/gets", "/hits", "/hit%2Fa", "/visit/a", "/Hit/a"])
 def test_paths_beside_are_404(shared, target):
     assert shared.get(target).status == 404
 
@@ -193,12 +260,14 @@ def test_the_suffixes_of_badges_are_kept_for_them(shared, path, suffix):
 
 def test_an_unknown_counter_is_404(server):
     for path in ("/visits/no/such", "/get/no/such"):
-        text = server.get(path)
+        text = server.get(path + ".txt")
         assert text.status == 404
         assert text.text == '404 Not Found: no counter "no/such"\n'
         data = server.get(path + ".json")
         assert data.status == 404
-        assert data.text == '{"error":"no counter \\"no/such\\""}'
+        beside = ',"value":null' if path.startswith("/get") else ""
+        assert data.text == (
+            '{"error":"no counter \\"no/such\\""' + beside + "}")
         assert data.get("X-Visit-Counted") is None
         assert data["Access-Control-Allow-Origin"] == "*"
         page = server.get(path, {"Accept": "text/html"})
@@ -211,6 +280,8 @@ def test_an_unknown_counter_is_404(server):
     ("GET", {"Sec-Purpose": "prefetch"}, "prefetch"),
     ("GET", {"Purpose": "prefetch"}, "prefetch"),
     ("GET", {"X-Moz": "prefetch"}, "prefetch"),
+    ("GET", {"Purpose": "preview"}, "prefetch"),
+    ("GET", {"X-Purpose": "preview"}, "prefetch"),
 ])
 def test_promise_6_head_and_prefetch_create_nothing(
         server, method, headers, reason):

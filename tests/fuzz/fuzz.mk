@@ -18,7 +18,7 @@ FUZZ_OUT := build/fuzz
 # the log are of its own.
 FUZZ_OBJ_parse := http/parse.o util/number.o
 FUZZ_OBJ_chunks := http/chunks.o $(FUZZ_OBJ_parse)
-FUZZ_OBJ_json := util/hash.o util/json.o
+FUZZ_OBJ_json := util/hash.o util/json.o util/utf8.o
 FUZZ_OBJ_accept := site/accept.o $(FUZZ_OBJ_parse)
 FUZZ_OBJ_settings := util/settings.o util/date.o util/number.o
 FUZZ_OBJ_table := $(patsubst %.c,%.o,$(call store_src,file)) $(patsubst %.c,%.o,$(filter-out \

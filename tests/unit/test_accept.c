@@ -42,7 +42,7 @@ static const struct row rows[] = {
 	 "image/webp,image/apng,*/*;q=0.8,"
 	 "application/signed-exchange;v=b3;q=0.7",
 	 MEDIA_HTML},
-	{"application/json, text/plain, */*", MEDIA_TEXT},
+	{"application/json, text/plain, */*", MEDIA_JSON},
 	{"application/json, text/javascript, */*; q=0.01", MEDIA_JSON},
 	{"image/avif,image/webp,*/*", MEDIA_TEXT},
 	/* q-values */
@@ -56,10 +56,15 @@ static const struct row rows[] = {
 	{"text/html;q=0., application/json;q=0.1", MEDIA_JSON},
 	{"text/html;Q=0.2, application/json;Q=0.3", MEDIA_JSON},
 	{"text/html ; q=0.2 , application/json ;\tq=0.3", MEDIA_JSON},
-	/* Ties: text, JSON, HTML */
-	{"text/html, application/json, text/plain", MEDIA_TEXT},
-	{"text/html, application/json", MEDIA_JSON},
-	{"text/html;q=0.5, application/json;q=0.5", MEDIA_JSON},
+	/* Of equal q: the more specific range, then the client's order */
+	{"text/html, application/json, text/plain", MEDIA_HTML},
+	{"text/html, application/json", MEDIA_HTML},
+	{"application/json, text/html", MEDIA_JSON},
+	{"text/html;q=0.5, application/json;q=0.5", MEDIA_HTML},
+	{"*/*, text/html", MEDIA_HTML},
+	{"text/*, application/json", MEDIA_JSON},
+	{"application/*, text/*", MEDIA_JSON},
+	{"text/*, application/*", MEDIA_TEXT},
 	{"text/*", MEDIA_TEXT},
 	{"application/*", MEDIA_JSON},
 	{"APPLICATION/*", MEDIA_JSON},

@@ -225,6 +225,7 @@ static void test_each_byte_altered(void **state)
 			    !row_is_whole(row))
 				continue;
 			assert_true(strchr("0123456789 -._~/"
+					   "!$&'()*+,;=:@"
 					   "abcdefghijklmnopqrstuvwxyz"
 					   "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
 					   value));
@@ -435,7 +436,7 @@ static void test_parse_refuses(void **state)
 		"42 a/",
 		"42 a//b",
 		"42 ..",
-		"42 \xc3\xa4",
+		"42 \xc3",
 		"42 2026-02-30 a",
 		"42 2026-11-2 a",
 		"42 20/11/2026 a",
