@@ -66,7 +66,7 @@ static void *transfer_grow(void *old, size_t len, size_t *cap, size_t size)
 }
 
 __attribute__((noreturn)) static void
-refuse_line(size_t number, struct slice line, const char *fault)
+transfer_refuse(size_t number, struct slice line, const char *fault)
 {
 	die(EXIT_DATA,
 	    "line %zu: %s: \"%.*s\" (takes a total, a space and a name, such "
@@ -80,24 +80,35 @@ static bool transfer_read_total(struct slice text, int64_t *total)
 	return text.n < NUMBER_MAX && number_read(text, total);
 }
 
+/* What an editor may have put around a line: a CR before its end, blanks, and a
+ * byte order mark before the first one. */
+static struct slice transfer_bare_line(struct slice text, size_t number)
+{
+	if (number == 1 && text.n >= 3 &&
+	    memcmp(text.p, "\xef\xbb\xbf", 3) == 0)
+		text = slice_after(text, 3);
+	if (text.n > 0 && text.p[text.n - 1] == '\r')
+		text.n--;
+	return slice_trim(text);
+}
+
 static struct line transfer_read_line(struct slice text, size_t number)
 {
 	struct line line = {.number = number};
-	const char *space = text.n ? memchr(text.p, ' ', text.n) : NULL;
+	struct slice bare = transfer_bare_line(text, number);
+	const char *space = bare.n ? memchr(bare.p, ' ', bare.n) : NULL;
 	const char *fault;
 
-	if (text.n > 0 && text.p[text.n - 1] == '\r')
-		refuse_line(number, text, "it ends in CR LF, not in LF alone");
 	if (!space)
-		refuse_line(number, text, "there is no space in it");
-	size_t digits = (size_t)(space - text.p);
-	if (!transfer_read_total((struct slice){text.p, digits}, &line.total))
-		refuse_line(number, text,
-			    "the total is no whole number from 0 to "
-			    "9223372036854775807");
-	line.name = slice_after(text, digits + 1);
+		transfer_refuse(number, text, "there is no space in it");
+	size_t digits = (size_t)(space - bare.p);
+	if (!transfer_read_total((struct slice){bare.p, digits}, &line.total))
+		transfer_refuse(number, text,
+				"the total is no whole number from 0 to "
+				"9223372036854775807");
+	line.name = slice_trim(slice_after(bare, digits + 1));
 	if ((fault = store_name_fault(line.name)))
-		refuse_line(number, text, fault);
+		transfer_refuse(number, text, fault);
 	return line;
 }
 
@@ -138,8 +149,8 @@ static void transfer_read_lines(struct import *in)
 		*line = transfer_read_line((struct slice){rest.p, n}, in->len);
 		named += !store_is_home(line->name);
 		if (named > in->settings->max_counters)
-			refuse_line(in->len, (struct slice){rest.p, n},
-				    "one counter more than MAX_COUNTERS");
+			transfer_refuse(in->len, (struct slice){rest.p, n},
+					"one counter more than MAX_COUNTERS");
 		rest = slice_after(rest, end ? n + 1 : n);
 	}
 }
@@ -183,8 +194,8 @@ static void transfer_check_names(const struct import *in)
 	const struct line *found = transfer_find_duplicate(sorted, in->len);
 	free(sorted);
 	if (found)
-		refuse_line(found->number, found->name,
-			    "this name was there before");
+		transfer_refuse(found->number, found->name,
+				"this name was there before");
 }
 
 static void transfer_set_totals(const struct import *in)

@@ -8,12 +8,12 @@
  * 2. Under the lock the path still names the open file; else it is opened and
  *    locked again. A file newly opened, created or put in place is synced
  *    together with its folder before its first answer.
- * 3. The number is the digits of the first line, ended by newline, NUL or the
- *    end. A rest of digits, newlines and NULs is what a crash or a shell's edit
- *    leaves: it is cut off with the next write. Anything else is not understood
- *    and never overwritten. An empty or missing file where this worker last saw
- *    a number may be an edit half done (edit.h): it is looked at again before
- * it counts as zero.
+ * 3. The text is BOM? blank* digits blank* CR? (LF | NUL | end), then a rest of
+ *    newlines, CRs, NULs and digits, which a crash or a shell's edit leaves: it
+ *    is cut off with the next write. Without digits, and an empty text, it is
+ *    zero. Anything else is not understood and never overwritten. An empty or
+ *    missing file where this worker last saw a number may be an edit half done
+ *    (edit.h): it is looked at again before it counts as zero.
  * 4. The new number is written in place, in one pwrite: `visits` may be a
  *    bind-mounted file, which cannot be renamed over. A shorter one is padded
  *    with newlines to the old length, then truncated, then synced.
@@ -54,6 +54,7 @@ struct text {
 	char bytes[TEXT_MAX];
 	size_t len;
 	int64_t total;
+	bool has_number; /* else it counts as zero */
 };
 
 void visits_open(const struct settings *settings, const char *path,
@@ -90,20 +91,40 @@ struct disk_file *visits_history_file(void)
 	return &visits.history.file;
 }
 
+static size_t visits_skip(const struct text *text, size_t at, const char *bytes,
+			  size_t n)
+{
+	while (at < text->len && memchr(bytes, text->bytes[at], n))
+		at++;
+	return at;
+}
+
 /* Invariant 3; false when the text is not understood. */
 static bool visits_parse(struct text *text)
 {
-	size_t n = 0;
+	static const char mark[] = "\xef\xbb\xbf"; /* U+FEFF */
+	size_t at = text->len >= 3 && memcmp(text->bytes, mark, 3) == 0 ? 3 : 0;
+	size_t digits = visits_skip(text, at, " \t", 2);
+	size_t end = visits_skip(text, digits, "0123456789", 10);
 
-	while (n < text->len && text->bytes[n] >= '0' && text->bytes[n] <= '9')
-		n++;
-	for (size_t i = n; i < text->len; i++) {
-		char c = text->bytes[i];
-
-		if (c != '\n' && c != '\0' && (c < '0' || c > '9'))
-			return false;
-	}
-	return number_read((struct slice){text->bytes, n}, &text->total);
+	text->has_number = end > digits;
+	if (!text->has_number)
+		return visits_skip(text, 0, "\n\r", 3) == text->len;
+	if (!number_read((struct slice){text->bytes + digits, end - digits},
+			 &text->total))
+		return false;
+	at = visits_skip(text, end, " \t", 2);
+	if (at < text->len && text->bytes[at] == '\r')
+		at++;
+	if (at < text->len && text->bytes[at] != '\n' &&
+	    text->bytes[at] != '\0')
+		return false;
+	/* The rest of a longer text that was there before. */
+	at = visits_skip(text, at,
+			 "\n\r\0"
+			 "0123456789",
+			 13);
+	return at == text->len;
 }
 
 /* Tells the operator the first bytes. */
@@ -122,6 +143,7 @@ static int visits_read_file(const struct disk_file *file, struct text *text)
 {
 	text->len = 0;
 	text->total = 0;
+	text->has_number = false;
 	if (file->fd < 0)
 		return 0;
 	ssize_t n = disk_read(file, text->bytes, TEXT_MAX, 0);
@@ -141,7 +163,7 @@ bool visits_reaches(int64_t total)
 	file.fd = open(file.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	bool is_there = file.fd >= 0 && !visits_read_file(&file, &text);
 	disk_close(&file);
-	return is_there && text.len > 0 && text.total >= total;
+	return is_there && text.has_number && text.total >= total;
 }
 
 static void visits_unlock(void)
@@ -168,7 +190,7 @@ static int visits_lock(struct text *text, bool create, int64_t until)
 		bool odd = !status && text->len == 0 && visits.has_seen;
 		if (!status && (!odd || edit_is_over(&visits.edit, file))) {
 			edit_forget(&visits.edit);
-			visits.has_seen = text->len > 0;
+			visits.has_seen = text->has_number;
 			if (file->fd >= 0 || !create)
 				return 0;
 			continue;

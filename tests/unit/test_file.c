@@ -349,6 +349,48 @@ static void test_understood(void **state)
 	}
 }
 
+/* Numbers that people have, from other systems' editors and shells. They are
+ * written back as ours. */
+static void test_numbers_from_elsewhere(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		int64_t total;
+	} texts[] = {
+#define ROW(text, total) {text, sizeof(text) - 1, total}
+		ROW("41\r\n", 41),
+		ROW("\xef\xbb\xbf"
+		    "41\r\n",
+		    41),
+		ROW(" 41\n", 41),
+		ROW("\t41 \t\n", 41),
+		ROW("41 \r\n\r\n", 41),
+		ROW("0041", 41),
+		ROW("41\0\0\0", 41),
+		ROW("41\n7\r\n", 41),
+		ROW("\n", 0),
+		ROW("\r\n\r\n", 0),
+		ROW("\0\0\0\0", 0),
+#undef ROW
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		char wanted[16];
+
+		file_put(visits, texts[i].bytes, texts[i].len);
+		assert_int_equal(store_open(&settings), 0);
+		assert_counted(0, texts[i].total);
+		assert_counted(1, texts[i].total + 1);
+		snprintf(wanted, sizeof(wanted), "%d\n",
+			 (int)texts[i].total + 1);
+		assert_file(visits, wanted);
+		store_close();
+		unlink(history);
+	}
+}
+
 static void test_garbage_is_never_overwritten(void **state)
 {
 	static const struct {
@@ -360,16 +402,18 @@ static void test_garbage_is_never_overwritten(void **state)
 		ROW("x\n"),
 		ROW("-1\n"),
 		ROW("+1\n"),
-		ROW(" 1\n"),
-		ROW("1 \n"),
-		ROW("1\t\n"),
-		ROW("1\r\n"),
+		ROW("1 2\n"),
+		ROW("1\r \n"),
+		ROW("1\rx\n"),
+		ROW("012x\n"),
+		ROW(" \n"),
+		ROW("\n1\n"),
+		ROW("\xef\xbb\xbf\n"),
+		ROW("\xef\xbb 1\n"),
 		ROW("1.0\n"),
 		ROW("1e3\n"),
 		ROW("0x10\n"),
 		ROW("1,000\n"),
-		ROW("\xef\xbb\xbf"
-		    "1\n"),
 		ROW("42\nhello\n"),
 		ROW("42\0hello"),
 		ROW("9223372036854775808\n"),
@@ -1394,6 +1438,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_first_visit),
 		TEST(test_understood),
+		TEST(test_numbers_from_elsewhere),
 		TEST(test_garbage_is_never_overwritten),
 		TEST(test_long_file),
 		TEST(test_shorter_number),
