@@ -91,6 +91,15 @@ static void http_pause_accepting(struct worker *w, const char *why)
 	w->pool.has_closed = false;
 }
 
+/* One connection gives way, and the next turn accepts again; if there is none,
+ * accepting pauses. Only the first accept of a turn knows that somebody waits:
+ * accept4 needs a descriptor before it looks. */
+static void http_make_room(struct worker *w, bool is_first, const char *why)
+{
+	if (is_first && !conn_give_way(&w->pool))
+		http_pause_accepting(w, why);
+}
+
 /* The two rules of balance.h, once in a turn that accepted. */
 static void http_share_listener(struct worker *w)
 {
@@ -105,14 +114,14 @@ static void http_share_listener(struct worker *w)
 		http_start_accepting(w);
 }
 
-static bool http_accept_one(struct worker *w)
+static bool http_accept_one(struct worker *w, bool is_first)
 {
 	int fd = accept4(w->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 		    errno == ENOBUFS)
-			http_pause_accepting(w, strerror(errno));
+			http_make_room(w, is_first, strerror(errno));
 		/* ECONNABORTED and network errors concern this connection
 		 * alone (accept(2)): the next one may be fine. */
 		return errno == ECONNABORTED || errno == EINTR ||
@@ -132,14 +141,14 @@ static void http_accept_some(struct worker *w, int max)
 {
 	for (int i = 0; i < max; i++) {
 		if (conn_is_full(&w->pool)) {
-			http_pause_accepting(w, "MAX_CONNECTIONS are open");
+			http_make_room(w, i == 0, "MAX_CONNECTIONS are open");
 			return;
 		}
 		/* EPOLLEXCLUSIVE woke no other worker for the first one. */
 		if (i > 0 &&
 		    balance_is_over(w->balance, w->pool.open, w->pool.now))
 			return;
-		if (!turn_has_place(w->turn) || !http_accept_one(w))
+		if (!turn_has_place(w->turn) || !http_accept_one(w, i == 0))
 			return;
 	}
 }

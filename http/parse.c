@@ -326,7 +326,7 @@ static int parse_use_length(struct bytes *in, struct http_request *r,
 	return 1;
 }
 
-/* Nothing but one "chunked" is understood (RFC 9112 6.1). */
+/* Only "chunked" is known, and it has to be the last coding (RFC 9112 6.1). */
 static int parse_use_coding(struct bytes *in, struct http_request *r,
 			    struct framing *f, struct slice value)
 {
@@ -342,9 +342,11 @@ static int parse_use_coding(struct bytes *in, struct http_request *r,
 		else
 			f->unknown_coding = true;
 	}
-	if (!r->chunked && !f->unknown_coding)
-		return bytes_fail(in, 400, "an empty Transfer-Encoding");
-	return 1;
+	/* RFC 9112 6.3: where such a body ends is not known. */
+	return r->chunked ? 1
+			  : bytes_fail(in, 400,
+				       "a Transfer-Encoding that does not end "
+				       "in chunked");
 }
 
 static int parse_use_expect(struct bytes *in, struct http_request *r,
@@ -438,6 +440,8 @@ static int parse_read_head(struct bytes *in, struct http_request *r)
 	/* The line's end is two bytes; one that has not come yet, none. */
 	over = parse_check_size(in, line, HTTP_LINE_MAX + (done > 0 ? 2 : 0),
 				414, "the request line is over 8192 bytes");
+	if (over < 0 && !memchr(line, ' ', HTTP_LINE_MAX))
+		over = bytes_fail(in, 501, "no method is that long");
 	size_t ended = done > 0 ? 2 : 0;
 	r->line = (struct slice){line, (size_t)(in->p - line) - ended};
 	if (over < 0 || done <= 0)

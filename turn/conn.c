@@ -145,6 +145,24 @@ void conn_close(struct conn_pool *pool, struct conn *c)
 	pool->has_closed = true;
 }
 
+bool conn_give_way(struct conn_pool *pool)
+{
+	static const enum conn_state order[] = {CONN_IDLE, CONN_HEAD,
+						CONN_BODY};
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(*order); i++) {
+		struct conn *c = pool->lists[order[i]].first;
+
+		while (c && c->in_turn)
+			c = c->next;
+		if (!c)
+			continue;
+		conn_close(pool, c);
+		return true;
+	}
+	return false;
+}
+
 void conn_end_turn(struct conn_pool *pool)
 {
 	struct conn *c;

@@ -64,7 +64,6 @@ enum conn_state {
 
 /* How far the first request of the input has been parsed. */
 struct progress {
-	size_t scanned; /* bytes that were searched for a line end */
 	size_t head;	/* bytes of the whole head, or 0 */
 	size_t whole;	/* bytes of the request, when its length is known */
 	bool continued; /* 100 Continue was sent */
@@ -131,6 +130,15 @@ struct conn *conn_open(struct conn_pool *pool, int fd);
 /* Whether conn_open would give NULL. Records of connections that closed in this
  * turn become free at its end. */
 bool conn_is_full(const struct conn_pool *pool);
+
+/*
+ * When the pool is full, one connection gives way to a new one: the longest
+ * idle one, else the one whose head has been incomplete for the longest time,
+ * else whose body has been; none that is in a turn, waits for one, or has
+ * unsent output. Closes it; false: there is none. Its record is free after the
+ * turn.
+ */
+bool conn_give_way(struct conn_pool *pool);
 
 /* Closes at once and frees what it owns. */
 void conn_close(struct conn_pool *pool, struct conn *c);

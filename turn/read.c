@@ -68,22 +68,14 @@ static void read_route(struct turn *turn, struct job *job)
  * < 0: it was refused. */
 static ssize_t read_head(struct turn *turn, struct part *part)
 {
-	struct progress *progress = &part->progress;
 	const char *buf = part->input + part->used;
 	size_t len = part->len - part->used;
 	const char *why;
 	struct job job;
 
-	/* A head that arrives in small pieces is parsed again for each line,
-	 * and near a limit, but not for each piece. */
-	if (progress->scanned && !progress->head && len <= HTTP_LINE_MAX &&
-	    !memchr(buf + progress->scanned, '\n', len - progress->scanned)) {
-		progress->scanned = len;
-		return 0;
-	}
+	/* All of it each time, so that what is wrong is answered as soon as it
+	 * has arrived. A head has at most 24 KiB. */
 	ssize_t n = http_parse(buf, len, &turn->request, &why);
-	if (n == 0)
-		progress->scanned = len;
 	if (n < 0) {
 		site_refuse(&job, &turn->request, (int)-n, why);
 		read_refuse(turn, part, &job, false);
@@ -244,7 +236,7 @@ static bool read_request(struct turn *turn, struct part *part)
 	part->used += progress->whole;
 	part->out += job->size;
 	part->closes = !job->keep_alive || turn->ends;
-	*progress = (struct progress){.scanned = 0};
+	*progress = (struct progress){.head = 0};
 	return true;
 }
 

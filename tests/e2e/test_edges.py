@@ -329,8 +329,21 @@ def test_limits_of_the_head_are_exact(single, name, make, limit, status):
 
 
 @pytest.mark.parametrize("data,status", [
+    (b"GET  ", 400), (b"GET /\x01", 400), (b"GET /\n", 400),
+    (GET + b"X :", 400), (GET + b"X: \x01", 400), (GET + b"X: a\rb", 400),
+    (b"G\xff", 400)], ids=str)
+def test_a_fault_is_told_when_it_has_come(shared, data, status):
+    """Bytes one at a time, and nothing after the first that cannot be right."""
+    with shared.client() as client:
+        for byte in data:
+            client.send(bytes([byte]))
+        assert client.reply().status == status
+        client.ends()
+
+
+@pytest.mark.parametrize("data,status", [
     (b"GET /" + b"a" * 8200, 414),
-    (b"G" * 8200, 414),
+    (b"G" * 8200, 501),
     (GET + b"X: " + b"v" * 17_000, 431),
     (GET + b"X" * 17_000, 431),
     (GET + b"A: b\r\n" * 3000, 431),
@@ -368,7 +381,7 @@ HEAD_ERRORS = {
     "414 endless": (b"HEAD /" + b"a" * 9000, 414),
     "431": (b"HEAD / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
     "501": (b"HEAD / HTTP/1.1\r\n" + HOST
-            + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+            + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
     "505": (b"HEAD / HTTP/2.0\r\n" + HOST + b"\r\n", 505),
 }
 
@@ -386,7 +399,7 @@ def test_no_refusal_of_head_has_a_body(shared, case):
 # Of several faults the first one is told
 
 BAD = b"X : y\r\n"
-GZIP = b"Transfer-Encoding: gzip\r\n"
+GZIP = b"Transfer-Encoding: gzip, chunked\r\n"
 EXPECT = b"Expect: x\r\n"
 BIG = b"Content-Length: 65537\r\n"
 BIG_CHUNK = b"Transfer-Encoding: chunked\r\n\r\n10001\r\n"
@@ -531,7 +544,7 @@ def test_no_100_when_nothing_is_waited_for(single, data):
     (render("POST", "/nothing", {"Expect": "100-continue",
                                  "Transfer-Encoding": "chunked"}), 404),
     (render("POST", "/", {"Expect": "100-continue",
-                          "Transfer-Encoding": "gzip"}), 501),
+                          "Transfer-Encoding": "gzip, chunked"}), 501),
 ])
 def test_a_final_refusal_does_not_wait_for_the_body(shared, data, status):
     """No 100, and what is sent as the body all the same is no request."""
@@ -675,7 +688,7 @@ FIRST = {
     "413 chunked": (render(headers={"Transfer-Encoding": "chunked"})
                     + b"fffffff\r\n", 413),
     "414": (b"GET /" + b"a" * 9000, 414),
-    "501": (render("POST", "/", {"Transfer-Encoding": "gzip"}), 501),
+    "501": (render("POST", "/", {"Transfer-Encoding": "gzip, chunked"}), 501),
     "close": (render(headers={"Connection": "close"}), 200),
     "1.0": (b"GET / HTTP/1.0\r\n\r\n", 200),
 }

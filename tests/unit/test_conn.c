@@ -245,10 +245,33 @@ static void test_oldest_of_the_larger_kind(void **state)
 	test_free(bytes);
 }
 
+/* First the longest idle one, then heads, then bodies; none of a turn, and none
+ * that has an answer. */
+static void test_give_way(void **state)
+{
+	struct conn *a = open_one(0), *b = open_one(1), *c = open_one(2),
+		    *d = open_one(3);
+
+	(void)state;
+	conn_move(&pool, a, CONN_BODY);
+	conn_move(&pool, b, CONN_HEAD);
+	c->in_turn = true;
+	assert_true(conn_give_way(&pool));
+	assert_int_equal(d->state, CONN_FREE);
+	assert_true(conn_give_way(&pool));
+	assert_int_equal(b->state, CONN_FREE);
+	assert_true(conn_give_way(&pool));
+	assert_int_equal(a->state, CONN_FREE);
+	assert_false(conn_give_way(&pool));
+	c->in_turn = false;
+	conn_move(&pool, c, CONN_SEND);
+	assert_false(conn_give_way(&pool));
+}
+
 static void test_input(void **state)
 {
 	struct conn *c = open_one(0);
-	struct progress progress = {.scanned = 3, .head = 2};
+	struct progress progress = {.whole = 3, .head = 2};
 
 	(void)state;
 	assert_int_equal(conn_keep(&pool, c, "abc", 3, &progress), 0);
@@ -474,19 +497,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(test_lists),
-		TEST(test_reuse),
-		TEST(test_deadlines),
-		TEST(test_first_deadline),
-		TEST(test_oldest),
-		TEST(test_oldest_of_the_larger_kind),
-		TEST(test_input),
-		TEST(test_output),
-		TEST(test_peer_is_gone),
-		TEST(test_linger),
-		TEST(test_linger_is_bounded),
-		TEST(test_finish_at_once),
-		TEST(test_register),
+		TEST(test_lists),	   TEST(test_reuse),
+		TEST(test_deadlines),	   TEST(test_first_deadline),
+		TEST(test_oldest),	   TEST(test_oldest_of_the_larger_kind),
+		TEST(test_give_way),	   TEST(test_input),
+		TEST(test_output),	   TEST(test_peer_is_gone),
+		TEST(test_linger),	   TEST(test_linger_is_bounded),
+		TEST(test_finish_at_once), TEST(test_register),
 		TEST(test_random_moves),
 	};
 
