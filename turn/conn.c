@@ -155,7 +155,8 @@ bool conn_give_way(struct conn_pool *pool)
 
 		while (c && c->in_turn)
 			c = c->next;
-		if (!c)
+		if (!c ||
+		    c->deadline - limits[order[i]] + CONN_GRACE > pool->now)
 			continue;
 		conn_close(pool, c);
 		return true;

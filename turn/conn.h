@@ -43,6 +43,9 @@
  * When the time is over (http.c) HEAD and BODY are answered with 408, IDLE,
  * SEND and LINGER are closed.
  */
+/* Milliseconds for which no connection has to give way. */
+enum { CONN_GRACE = 1000 };
+
 enum conn_state {
 	CONN_FREE,
 	CONN_IDLE,   /* waits for the first byte of a request: 60 s */
@@ -135,7 +138,8 @@ bool conn_is_full(const struct conn_pool *pool);
  * When the pool is full, one connection gives way to a new one: the longest
  * idle one, else the one whose head has been incomplete for the longest time,
  * else whose body has been; none that is in a turn, waits for one, or has
- * unsent output. Closes it; false: there is none. Its record is free after the
+ * unsent output, and none that has not been so for CONN_GRACE: its request may
+ * be on its way. Closes it; false: there is none. Its record is free after the
  * turn.
  */
 bool conn_give_way(struct conn_pool *pool);

@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import signal
 import socket
 
 import pytest
@@ -175,10 +176,13 @@ def test_promise_7_few_descriptors_shrink_max_connections(store):
 
 def test_promise_7_more_connections_than_allowed_wait_their_turn(store):
     with Server(store, WORKERS=1, MAX_CONNECTIONS=8) as server:
+        (worker,) = server.all_workers()
+        os.kill(worker, signal.SIGSTOP)  # so that all of them are there
         crowd = [server.client() for _ in range(40)]
         numbers = []
         for client in crowd:
             client.send(visitd.render(headers={"Connection": "close"}))
+        os.kill(worker, signal.SIGCONT)
         for client in crowd:
             numbers.append(client.reply().number)
             client.close()

@@ -245,8 +245,8 @@ static void test_oldest_of_the_larger_kind(void **state)
 	test_free(bytes);
 }
 
-/* First the longest idle one, then heads, then bodies; none of a turn, and none
- * that has an answer. */
+/* First the longest idle one, then heads, then bodies; none of a turn, none
+ * that has an answer, and none whose request may be on its way. */
 static void test_give_way(void **state)
 {
 	struct conn *a = open_one(0), *b = open_one(1), *c = open_one(2),
@@ -256,6 +256,9 @@ static void test_give_way(void **state)
 	conn_move(&pool, a, CONN_BODY);
 	conn_move(&pool, b, CONN_HEAD);
 	c->in_turn = true;
+	pool.now += CONN_GRACE - 1;
+	assert_false(conn_give_way(&pool));
+	pool.now++;
 	assert_true(conn_give_way(&pool));
 	assert_int_equal(d->state, CONN_FREE);
 	assert_true(conn_give_way(&pool));
