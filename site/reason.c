@@ -36,10 +36,13 @@ static bool reason_is_prefetch(const struct http_request *request,
 	(void)now;
 	for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
 		struct slice value = http_field_value(request, marks[i].field);
+
+		if (value.n == 0)
+			continue;
 		/* "prefetch;prerender" is a prefetch, too. */
 		struct slice purpose = slice_take(&value, ';');
 
-		if (purpose.n > 0 && slice_same_word(purpose, marks[i].value))
+		if (slice_same_word(purpose, marks[i].value))
 			return true;
 	}
 	return false;
