@@ -82,7 +82,7 @@ def test_tls_passwords_and_limits():
         assert put("Basic " + wrong)[0] == 401
         right = base64.b64encode(b"ali:opensesame").decode()
         status, _, text = put("Basic " + right)
-        assert status == 200 and json.loads(text)["visits"] == 100, text
+        assert status == 200 and json.loads(text)["value"] == 100, text
         assert stack.visit() == 101
         # Not by any other way.
         assert request(80, "PUT", "/events/x", '{"value": 1}',
