@@ -16,13 +16,15 @@
 #include <sys/epoll.h>
 
 #define TOTAL_KEY "visit_counter:"
+#define DAY_KEY	  "visit_day:{" TOTAL_KEY
+#define GONE_KEY  "visit_gone:{" TOTAL_KEY
 #define ITEM_KEY  "item:"
 
 enum {
 	TIMEOUT_PART = 10, /* of STORE_TIMEOUT; within these bounds, ms: */
 	TIMEOUT_MIN = 5,
 	TIMEOUT_MAX = 100,
-	KEY_MAX = sizeof(TOTAL_KEY) + STORE_NAME_MAX + sizeof(":gone"),
+	KEY_MAX = sizeof(GONE_KEY) + STORE_NAME_MAX + sizeof("}"),
 	MISSED_MAX = 256, /* counters that could not be refreshed */
 };
 
@@ -131,21 +133,23 @@ struct keys {
 	struct slice total, day, gone;
 };
 
-static struct slice cache_put_key(char *to, struct slice name,
-				  struct slice tail)
+static struct slice cache_put_key(char *to, struct slice head,
+				  struct slice name, struct slice tail)
 {
-	char *end = text_put(to, SLICE(TOTAL_KEY));
+	char *end = text_put(text_put(text_put(to, head), name), tail);
 
-	end = text_put(end, name);
-	end = text_put(end, tail);
-	return (struct slice){to, (size_t)(end - to)};
+	return slice_between(to, end);
 }
 
+/* The braces, Redis's hash tag, give the three of them one slot. */
 static void cache_make_keys(struct keys *keys, struct slice name)
 {
-	keys->total = cache_put_key(keys->total_bytes, name, SLICE(""));
-	keys->day = cache_put_key(keys->day_bytes, name, SLICE(":day"));
-	keys->gone = cache_put_key(keys->gone_bytes, name, SLICE(":gone"));
+	keys->total = cache_put_key(keys->total_bytes, SLICE(TOTAL_KEY), name,
+				    SLICE(""));
+	keys->day = cache_put_key(keys->day_bytes, SLICE(DAY_KEY), name,
+				  SLICE("}"));
+	keys->gone = cache_put_key(keys->gone_bytes, SLICE(GONE_KEY), name,
+				   SLICE("}"));
 }
 
 /*

@@ -5,12 +5,15 @@
  * happens to it, nobody is told of an error: a call that fails finds nothing.
  * It has a short timeout of its own, and a breaker.
  *
- * | key                      | what                                          |
- * | ------------------------ | --------------------------------------------- |
- * | visit_counter:NAME       | the total                                     |
- * | visit_counter:NAME:day   | today, and the total when it began            |
- * | visit_counter:NAME:gone  | a tombstone: somebody sets or drops it        |
- * | item:7                   | an item as JSON, without its id               |
+ * | key                            | what                                   |
+ * | ------------------------------ | -------------------------------------- |
+ * | visit_counter:NAME             | the total                              |
+ * | visit_day:{visit_counter:NAME} | today, and the total when it began     |
+ * | visit_gone:{visit_counter:NAME}| a tombstone: somebody sets or drops it |
+ * | item:7                         | an item as JSON, without its id        |
+ *
+ * Only totals begin with visit_counter: since a name may have a colon, and
+ * "x:day" is a counter.
  *
  * 1. A total that is kept never goes backwards: one script compares and sets. A
  *    lower one does not renew the time that the higher one lives, either.

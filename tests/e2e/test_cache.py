@@ -18,6 +18,8 @@ from visitd import (PostgresStore, RedisStore, Server, command, refusal,
 pytestmark = pytest.mark.store("postgres")
 
 HOME = "visit_counter:homepage"
+DAY = f"visit_day:{{{HOME}}}"
+GONE = f"visit_gone:{{{HOME}}}"
 JSON = {"Content-Type": "application/json"}
 ADMIN = {**JSON, "Authorization": f"Bearer {TOKEN}"}
 # What a Redis that is silent may cost a call, seconds: a tenth of
@@ -80,9 +82,9 @@ def test_the_keys_are_those_of_the_contract(server, cache):
     assert cache.call("GET", "item:1") == (
         '{"name":"Docker","description":null}')
     assert sorted(cache.call("KEYS", "*")) == sorted([
-        HOME, f"{HOME}:day", "visit_counter:blog/post-1",
-        "visit_counter:blog/post-1:day", "item:1"])
-    assert cache.call("GET", f"{HOME}:day").endswith(" 0")
+        HOME, DAY, "visit_counter:blog/post-1",
+        "visit_day:{visit_counter:blog/post-1}", "item:1"])
+    assert cache.call("GET", DAY).endswith(" 0")
 
 
 def test_everything_dies_in_time(store, cache):
@@ -117,7 +119,7 @@ def test_the_total_of_another_day_is_not_served(server, store, cache):
     for text in ("2001-01-01 0", "", "x" * 12, "2026-11-21", "9" * 300):
         server.visit()
         total = store.total()
-        cache.call("SET", f"{HOME}:day", text)
+        cache.call("SET", DAY, text)
         cache.call("SET", HOME, 777)
         assert server.get("/visits").number == total, text
         cache.call("DEL", HOME)
@@ -128,14 +130,14 @@ def test_a_base_is_below_zero_after_a_set(store, cache):
         for _ in range(9):
             server.visit()
         put(server, 3)
-        cache.call("DEL", f"{HOME}:gone")
+        cache.call("DEL", GONE)
         assert server.visit() == 4
-        day = cache.call("GET", f"{HOME}:day")
+        day = cache.call("GET", DAY)
         assert day.endswith(" -6")
         assert server.get("/visits.json").json["today"] == 10
-        cache.call("SET", f"{HOME}:day", day.replace("-6", f"-{visitd.MAX}"))
+        cache.call("SET", DAY, day.replace("-6", f"-{visitd.MAX}"))
         assert server.get("/visits.json").json["today"] == visitd.MAX
-        cache.call("SET", f"{HOME}:day", day.replace("-6", "1000"))
+        cache.call("SET", DAY, day.replace("-6", "1000"))
         assert server.get("/visits.json").json["today"] == 0
 
 
@@ -184,7 +186,7 @@ def test_promise_4_garbage_in_place_of_a_total(server, store, cache, text):
 
 def test_keys_of_another_type(server, cache):
     server.visit()
-    for key in (HOME, f"{HOME}:day", "item:1"):
+    for key in (HOME, DAY, "item:1"):
         cache.call("DEL", key)
         cache.call("RPUSH", key, "a")
     make_item(server)
@@ -238,6 +240,31 @@ def test_a_slow_reader_does_not_put_the_old_total_back(store, cache, proxy):
         assert slow.get("/visits").number == 4
 
 
+def test_a_name_with_a_colon_is_no_helper_of_another_one(store, cache):
+    """x:day and x:gone are counters, whatever is kept of x."""
+    totals = {}
+    with Server(store, ADMIN_TOKEN=TOKEN) as server:
+        def all_right():
+            for name, total in totals.items():
+                for _ in range(2):
+                    assert server.get(f"/visits/{name}").number == total, name
+
+        for n, name in enumerate(("x", "x:day", "x:gone")):
+            for i in range(n + 2):
+                assert server.get(f"/hit/{name}").number == i + 1
+            totals[name] = n + 2
+            all_right()
+        for name in list(totals):
+            put(server, 100, name)
+            totals[name] = 100
+            all_right()
+            assert server.request("DELETE", f"/visits/{name}",
+                                  ADMIN).status == 204
+            del totals[name]
+            all_right()
+        assert cache.call("KEYS", "visit_counter:*x*") == []
+
+
 @pytest.mark.parametrize("change", ["PUT", "DELETE"])
 def test_a_total_that_was_set_or_dropped_is_not_put_back(store, cache,
                                                          change):
@@ -245,22 +272,23 @@ def test_a_total_that_was_set_or_dropped_is_not_put_back(store, cache,
     with Server(store, ADMIN_TOKEN=TOKEN) as server:
         for _ in range(9):
             server.get("/hit/a")
-        old = cache.call("GET", "visit_counter:a:day")
+        old = cache.call("GET", "visit_day:{visit_counter:a}")
         body = b'{"value": 3}' if change == "PUT" else b""
         assert server.request(change, "/visits/a", ADMIN, body).status < 300
         assert cache.call("EXISTS", "visit_counter:a") == 0
-        assert 5000 < cache.call("PTTL", "visit_counter:a:gone") <= 10000
+        left = cache.call("PTTL", "visit_gone:{visit_counter:a}")
+        assert 5000 < left <= 10000
         after = server.get("/visits/a")
         assert after.status == 404 if change == "DELETE" else after.number == 3
         # A reader that was slow comes now.
         assert cache.call("EXISTS", "visit_counter:a") == 0
         cache.call("SET", "visit_counter:a", 9)
-        cache.call("SET", "visit_counter:a:day", old)
+        cache.call("SET", "visit_day:{visit_counter:a}", old)
         after = server.get("/visits/a")
         assert after.status == 404 if change == "DELETE" else after.number == 3
         assert server.get("/hit/a").number == (4 if change == "PUT" else 1)
         # As if the time of the tombstone were over.
-        cache.call("DEL", "visit_counter:a", "visit_counter:a:gone")
+        cache.call("DEL", "visit_counter:a", "visit_gone:{visit_counter:a}")
         assert server.get("/hit/a").number == (5 if change == "PUT" else 2)
         assert cache.call("GET", "visit_counter:a") in ("5", "2")
 
@@ -281,7 +309,7 @@ def test_a_reader_on_its_way_while_a_total_is_dropped(store, cache, proxy):
         assert fast.request("DELETE", "/visits/a", ADMIN).status == 204
         with cache.server.client() as client:
             client.call("SELECT", cache.database)
-            assert client.call("EXISTS", "visit_counter:a:gone") == 1
+            assert client.call("EXISTS", "visit_gone:{visit_counter:a}") == 1
         assert fast.get("/visits/a").status == 404
         assert cache.call("EXISTS", "visit_counter:a") == 0
 
@@ -297,7 +325,7 @@ def test_a_set_that_may_have_been_made_is_not_read_old(store, cache):
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM visit_counter FOR UPDATE")
             refusal(server, "/visits", "PUT", ADMIN, b'{"value": 50}')
-            assert cache.call("PTTL", f"{HOME}:gone") > 300
+            assert cache.call("PTTL", GONE) > 300
         connection.close()
 
 
