@@ -23,13 +23,13 @@ static bool reason_is_prefetch(const struct http_request *request,
 			       const struct job *job, time_t now)
 {
 	static const struct {
-		struct slice field, value;
+		struct slice field, values[2];
 	} marks[] = {
-		{SLICE_INIT("sec-purpose"), SLICE_INIT("prefetch")},
-		{SLICE_INIT("purpose"), SLICE_INIT("prefetch")},
-		{SLICE_INIT("purpose"), SLICE_INIT("preview")},
-		{SLICE_INIT("x-purpose"), SLICE_INIT("preview")},
-		{SLICE_INIT("x-moz"), SLICE_INIT("prefetch")},
+		{SLICE_INIT("sec-purpose"), {SLICE_INIT("prefetch")}},
+		{SLICE_INIT("purpose"),
+		 {SLICE_INIT("prefetch"), SLICE_INIT("preview")}},
+		{SLICE_INIT("x-purpose"), {SLICE_INIT("preview")}},
+		{SLICE_INIT("x-moz"), {SLICE_INIT("prefetch")}},
 	};
 
 	(void)job;
@@ -42,7 +42,9 @@ static bool reason_is_prefetch(const struct http_request *request,
 		/* "prefetch;prerender" is a prefetch, too. */
 		struct slice purpose = slice_take(&value, ';');
 
-		if (slice_same_word(purpose, marks[i].value))
+		if (purpose.n > 0 &&
+		    (slice_same_word(purpose, marks[i].values[0]) ||
+		     slice_same_word(purpose, marks[i].values[1])))
 			return true;
 	}
 	return false;
