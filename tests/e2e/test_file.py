@@ -53,7 +53,7 @@ NOT_UNDERSTOOD = [
     b"many\n", b"41 visits\n", b"-1\n", b"+1\n", b"4 1\n", b"41.0\n",
     b"0x29\n", b"1e3\n", b"41\nhello\n", b"41\0x", b"hello",
     b"9223372036854775808\n", b"99999999999999999999999999999\n",
-    b"\xef\xbb\xbf\n", b"4\xc2\xb2\n", b"1" * 5000,
+    b"1\xef\xbb\xbf\n", b"4\xc2\xb2\n", b"1" * 5000,
 ]
 
 
