@@ -58,7 +58,7 @@ static void answer_ask_store(const struct http_request *request, time_t now,
 		job->id = routes_read_id(rest);
 		job->size += STORE_ITEM_JSON_MAX;
 	}
-	if (route->rest == REST_NAME)
+	if (route->rest == REST_NAME && rest.p)
 		job->counter = rest;
 	else if (route->flags & TOTAL)
 		job->counter = SLICE(STORE_HOME);

@@ -26,7 +26,8 @@ static int checks_path(const struct target *target, const char **why)
 		*why = "there is no such item";
 		return 404;
 	}
-	if (target->route && target->route->rest == REST_NAME &&
+	if (target->route && target->rest.p &&
+	    target->route->rest == REST_NAME &&
 	    (fault = store_name_fault(target->rest))) {
 		*why = fault;
 		return 400;

@@ -29,15 +29,6 @@ static const struct route routes[] = {
 	},
 	{
 		.path = SLICE_INIT("/hit"),
-		.methods = READS | POSTS,
-		.call = CALL_ADD,
-		.flags = SUFFIX | COUNTS | TOTAL | NULL_VALUE,
-		.media = TEXT | JSON | HTML,
-		.first = MEDIA_JSON,
-		.page = visits_page,
-	},
-	{
-		.path = SLICE_INIT("/hit/"),
 		.rest = REST_NAME,
 		.methods = READS | POSTS,
 		.call = CALL_ADD,
@@ -48,6 +39,7 @@ static const struct route routes[] = {
 	},
 	{
 		.path = SLICE_INIT("/visits"),
+		.rest = REST_NAME,
 		.methods = READS,
 		.call = CALL_ADD,
 		.flags = SUFFIX | TOTAL,
@@ -56,25 +48,6 @@ static const struct route routes[] = {
 	},
 	{
 		.path = SLICE_INIT("/visits"),
-		.methods = PUTS,
-		.call = CALL_SET,
-		.flags = SUFFIX | TOTAL | TAKES_JSON | ADMIN,
-		.media = TEXT | JSON,
-		.first = MEDIA_JSON,
-		.page = visits_page,
-		.body = counter_body,
-	},
-	{
-		.path = SLICE_INIT("/visits/"),
-		.rest = REST_NAME,
-		.methods = READS,
-		.call = CALL_ADD,
-		.flags = SUFFIX | TOTAL,
-		.media = TEXT | JSON | HTML,
-		.page = visits_page,
-	},
-	{
-		.path = SLICE_INIT("/visits/"),
 		.rest = REST_NAME,
 		.methods = PUTS,
 		.call = CALL_SET,
@@ -85,7 +58,7 @@ static const struct route routes[] = {
 		.body = counter_body,
 	},
 	{
-		.path = SLICE_INIT("/visits/"),
+		.path = SLICE_INIT("/visits"),
 		.rest = REST_NAME,
 		.methods = DELETES,
 		.call = CALL_DROP,
@@ -96,15 +69,6 @@ static const struct route routes[] = {
 	},
 	{
 		.path = SLICE_INIT("/get"),
-		.methods = READS,
-		.call = CALL_ADD,
-		.flags = SUFFIX | TOTAL | NULL_VALUE,
-		.media = TEXT | JSON | HTML,
-		.first = MEDIA_JSON,
-		.page = visits_page,
-	},
-	{
-		.path = SLICE_INIT("/get/"),
 		.rest = REST_NAME,
 		.methods = READS,
 		.call = CALL_ADD,
@@ -210,18 +174,22 @@ static const struct suffix *routes_find_suffix(struct slice path)
 	return NULL;
 }
 
-/* Whether the path matches the route; *rest is what follows the route's path.
- */
+/* Whether the path matches the route; *rest is the id or the name. */
 static bool routes_fits(const struct route *route, struct slice path,
 			struct slice *rest)
 {
-	if (route->rest == REST_NONE)
-		return slice_equal(path, route->path);
+	*rest = (struct slice){NULL, 0};
 	if (path.n < route->path.n ||
 	    memcmp(path.p, route->path.p, route->path.n) != 0)
 		return false;
-	*rest = slice_after(path, route->path.n);
-	return !(route->flags & NOT_HOME) || !store_is_home(*rest);
+	struct slice after = slice_after(path, route->path.n);
+	if (route->rest == REST_ID)
+		*rest = after;
+	else if (route->rest == REST_NAME && after.n > 0 && *after.p == '/')
+		*rest = slice_after(after, 1);
+	else if (after.n > 0)
+		return false;
+	return !(route->flags & NOT_HOME) || (rest->p && !store_is_home(*rest));
 }
 
 /* Finds the row of path and method, else the first row of the path. */

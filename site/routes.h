@@ -8,7 +8,8 @@
 
 #define BIT(x) (1u << (x))
 
-/* What may follow the path of a route. */
+/* What may follow the path of a route: nothing; an id; nothing, for the home
+ * counter, or a slash and the name of a counter. */
 enum rest { REST_NONE, REST_ID, REST_NAME };
 
 /* Flags of a route. */
@@ -18,7 +19,7 @@ enum {
 	TOTAL = 4,  /* shows a total */
 	TAKES_JSON = 8,
 	ADMIN = 16,	 /* only with the ADMIN_TOKEN */
-	NOT_HOME = 32,	 /* not for the home counter */
+	NOT_HOME = 32,	 /* only with a name, and not the home counter's */
 	NULL_VALUE = 64, /* an error as JSON has "value":null beside it */
 };
 
@@ -44,7 +45,7 @@ struct suffix {
 /* A path that was matched. */
 struct target {
 	struct slice path;	     /* decoded; without its suffix, if any */
-	struct slice rest;	     /* of the path, after the route's */
+	struct slice rest;	     /* the id or the name; p is NULL: none */
 	const struct suffix *suffix; /* or NULL */
 	const struct route *route;   /* or NULL: 404 */
 };

@@ -32,19 +32,23 @@ BODIES = {"POST": b'{"name":"crowd","description":"of many"}',
 
 
 def routes():
-    """(method, target) of every row of the table."""
+    """(method, target) of every row of the table, with and without a name."""
     text = (visitd.REPO / "site" / "routes.c").read_text()
     table = text.split("routes[] = {")[1].split("\n};")[0]
-    methods = dict(re.findall(r"^\t(\w+) = ([^,]*),$", text, re.M))
+    sets = dict(re.findall(r"^\t(\w+) = ([^,]*),$", text, re.M))
     for row in table.split("\n\t},\n"):
         path = re.search(r'\.path = SLICE_INIT\("([^"]*)"\)', row)
         if not path:
             continue
-        rest = re.search(r"\.rest = REST_(\w+)", row)
-        names = methods[re.search(r"\.methods = (\w+)", row).group(1)]
-        method = re.search(r"HTTP_(\w+)", names).group(1)
-        yield method, path.group(1) + {"ID": "1", "NAME": "crowd"}.get(
-            rest.group(1) if rest else "", "")
+        rests = {"ID": ["1"], "NAME": ["", "/crowd"], None: [""]}[
+            (re.findall(r"\.rest = REST_(\w+)", row) or [None])[0]]
+        if "NOT_HOME" in row:
+            rests.remove("")
+        names = re.search(r"\.methods = ([\w |]+)", row).group(1)
+        for name in names.split(" | "):
+            method = re.search(r"HTTP_(\w+)", sets[name]).group(1)
+            for rest in rests:
+                yield method, path.group(1) + rest
 
 
 ROUTES = list(routes())
@@ -53,6 +57,7 @@ ROUTES = list(routes())
 def test_the_table_is_read():
     assert ("GET", "/") in ROUTES and ("PUT", "/visits/crowd") in ROUTES
     assert ("GET", "/items/1") in ROUTES and len(ROUTES) > 10
+    assert ("POST", "/hit") in ROUTES and ("DELETE", "/visits") not in ROUTES
 
 
 @pytest.fixture(autouse=True)

@@ -150,9 +150,13 @@ def test_no_conditional_in_a_body():
 
 
 def test_every_route_is_documented():
-    """README and manual name each path of the site's table."""
+    """README and manual name each path of the site's table, alone and before
+    a name."""
     table = (REPO / "site" / "routes.c").read_text()
     paths = set(re.findall(r'\.path = SLICE_INIT\("([^"]*)"\)', table))
+    paths |= {f"{path}/" for path in re.findall(
+        r'\.path = SLICE_INIT\("([^"]*)"\),\n\t\t\.rest = REST_NAME', table)}
+    assert "/hit/" in paths
     assert len(paths) > 8
     for document in ("README.md", "docs/visitd.8"):
         text = (REPO / document).read_text()
