@@ -6,6 +6,7 @@
 #include "run/run.h"
 
 #include "store/store.h"
+#include "util/grow.h"
 #include "util/log.h"
 #include "util/number.h"
 
@@ -15,7 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_BYTES = NUMBER_MAX + 1 + STORE_NAME_MAX + 1 };
+enum {
+	LINE_BYTES = NUMBER_MAX + 1 + STORE_NAME_MAX + 1,
+	READ_SIZE = 4096, /* room for what is read at once */
+};
 
 struct line {
 	struct slice name;
@@ -53,13 +57,11 @@ int run_export(const struct settings *settings, int argc, char **argv)
 	return EXIT_DONE;
 }
 
-/* Room for one more of `size` bytes; it ends the program when there is none. */
-static void *transfer_grow(void *old, size_t len, size_t *cap, size_t size)
+/* Makes room for `need` elements, or ends the program. */
+static void *transfer_grow(void *memory, size_t *cap, size_t need, size_t size)
 {
-	if (len < *cap)
-		return old;
-	*cap = *cap ? *cap * 2 : 4096;
-	void *more = realloc(old, *cap * size);
+	void *more = grow(memory, cap, need, size);
+
 	if (!more)
 		die(EXIT_SYSTEM, "cannot keep what is read:");
 	return more;
@@ -124,8 +126,8 @@ static void transfer_read_text(struct import *in)
 	size_t n;
 
 	do {
-		in->text =
-			transfer_grow(in->text, in->text_len, &in->text_cap, 1);
+		in->text = transfer_grow(in->text, &in->text_cap,
+					 in->text_len + READ_SIZE, 1);
 		n = fread(in->text + in->text_len, 1,
 			  in->text_cap - in->text_len, stdin);
 		in->text_len += n;
@@ -143,7 +145,7 @@ static void transfer_read_lines(struct import *in)
 		const char *end = memchr(rest.p, '\n', rest.n);
 		size_t n = end ? (size_t)(end - rest.p) : rest.n;
 
-		in->lines = transfer_grow(in->lines, in->len, &in->cap,
+		in->lines = transfer_grow(in->lines, &in->cap, in->len + 1,
 					  sizeof(*in->lines));
 		struct line *line = &in->lines[in->len++];
 		*line = transfer_read_line((struct slice){rest.p, n}, in->len);

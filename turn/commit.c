@@ -33,37 +33,35 @@ static void commit_change(struct job *job)
 	}
 }
 
-static void commit_new_items(struct turn *turn)
+/* Puts the results of a call about items into its jobs. */
+static void commit_take_items(struct turn *turn, enum site_call call,
+			      const struct item *items)
 {
-	store_items_create(turn->new_items, turn->new_items_len);
 	for (size_t i = 0; i < turn->len; i++) {
 		struct place *place = &turn->places[i];
 
-		if (place->job.call != CALL_CREATE)
+		if (place->job.call != call)
 			continue;
-		const struct item *item = &turn->new_items[place->at];
+		const struct item *item = &items[place->at];
 		place->job.id = item->id;
+		place->job.item = item->json;
 		place->job.status = item->status;
 		if (item->status)
 			place->job.error = item->error;
 	}
 }
 
+static void commit_new_items(struct turn *turn)
+{
+	store_items_create(turn->new_items, turn->new_items_len);
+	commit_take_items(turn, CALL_CREATE, turn->new_items);
+}
+
 /* Jobs that ask for the same item are separate reads. */
 static void commit_items(struct turn *turn)
 {
 	store_items_get(turn->items, turn->items_len);
-	for (size_t i = 0; i < turn->len; i++) {
-		struct place *place = &turn->places[i];
-
-		if (place->job.call != CALL_ITEM)
-			continue;
-		const struct item *item = &turn->items[place->at];
-		place->job.item = item->json;
-		place->job.status = item->status;
-		if (item->status)
-			place->job.error = item->error;
-	}
+	commit_take_items(turn, CALL_ITEM, turn->items);
 }
 
 static void commit_pings(struct turn *turn)
