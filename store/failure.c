@@ -62,12 +62,12 @@ bool failure_is_own(void)
 	return kind == KIND_OWN;
 }
 
-const char *failure_reason(void)
+const char *store_error(void)
 {
 	return reason;
 }
 
-const char *failure_answer(void)
+const char *store_answer(void)
 {
 	return kind == KIND_OWN ? reason : reason_write(DOWN "%s", reason);
 }

@@ -1,8 +1,13 @@
 /*
  * failure.h - why a call of the store failed
+ *
+ * What is noted here is what store_error() and store_answer() give: failure.c
+ * defines them for all stores.
  */
 #ifndef STORE_FAILURE_H
 #define STORE_FAILURE_H
+
+#include "store/store.h"
 
 #include <stdbool.h>
 
@@ -19,13 +24,6 @@ __attribute__((format(printf, 1, 2))) int fail_garbage(const char *format, ...);
 __attribute__((format(printf, 1, 2))) int fail_own(const char *format, ...);
 bool failure_is_garbage(void);
 bool failure_is_own(void);
-
-/* The reason that was noted last. */
-const char *failure_reason(void);
-
-/* The same, as clients get it: with "store unavailable: " before it unless it
- * was noted by fail_own. */
-const char *failure_answer(void);
 
 /* The parts of a store that may fail while the others work. */
 enum failure_part {

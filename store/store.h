@@ -167,7 +167,11 @@ int store_look(void);
  * server's words; NULL where the settings say it. Valid until the next call. */
 const char *store_durability(void);
 
-/* Why the last call failed: a phrase. */
+/* Why the last call failed: a phrase. And the same as clients are told: with
+ * "store unavailable: " before it, unless one counter or item alone is
+ * concerned.
+ */
 const char *store_error(void);
+const char *store_answer(void);
 
 #endif

@@ -9,15 +9,6 @@
 #include "turn/turn.h"
 
 #include "util/hash.h"
-#include "util/reason.h"
-
-/* The error that clients get for a call that has just failed with `status`. */
-static const char *commit_error(int status)
-{
-	return status == 503
-		       ? reason_write("store unavailable: %s", store_error())
-		       : store_error();
-}
 
 /* The answer to a set shows the total: the job goes on as a read of it. */
 static void commit_change(struct job *job)
@@ -26,7 +17,7 @@ static void commit_change(struct job *job)
 			      ? store_set(job->counter, job->value)
 			      : store_drop(job->counter);
 	if (job->status) {
-		job->error = commit_error(job->status);
+		job->error = store_answer();
 	} else if (job->call == CALL_SET) {
 		job->call = CALL_ADD;
 		job->reason = REASON_READ;

@@ -110,9 +110,7 @@ static int counters_count(struct tally *t)
 /* The error of a tally whose status has just been noted. */
 static const char *counters_error(int status)
 {
-	if (status == 404)
-		return "no such counter";
-	return status == 507 ? failure_reason() : failure_answer();
+	return status == 404 ? "no such counter" : store_answer();
 }
 
 static void counters_refuse(struct tally *tallies, size_t len, int status)
@@ -211,7 +209,7 @@ static int counters_mark_dropped(struct slice name)
 	if (status)
 		return status;
 	if (place.is_new) {
-		fail("no counter \"%.*s\"", (int)name.n, name.p);
+		fail_own("no counter \"%.*s\"", (int)name.n, name.p);
 		return 404;
 	}
 	row_set_total(place.row, ROW_DROPPED);

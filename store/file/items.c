@@ -66,7 +66,7 @@ static void items_settle(struct item *new, size_t len, size_t appended,
 			 int status)
 {
 	const struct settings *s = items.settings;
-	const char *error = status ? failure_answer() : NULL;
+	const char *error = status ? store_answer() : NULL;
 	int64_t id = (int64_t)(items.lines.len - appended);
 
 	if (!status && appended < len)
@@ -98,7 +98,7 @@ void store_items_create(struct item *new, size_t len)
 /* What is wrong with an item that is there. */
 static int items_fail_one(struct item *item)
 {
-	item->error = failure_answer();
+	item->error = store_answer();
 	return item->status = 503;
 }
 

@@ -38,11 +38,6 @@ static struct folder data_folder = {.fd = -1}, visits_folder = {.fd = -1};
 /* The last total that any worker has read or written; NULL in a command. */
 static _Atomic int64_t *last_total;
 
-const char *store_error(void)
-{
-	return failure_reason();
-}
-
 static int64_t store_deadline(void)
 {
 	return clock_ms() + store.settings->store_timeout;
@@ -143,7 +138,7 @@ int store_tick(void)
 		return (int)(store.synced_at + SYNC_EVERY - now);
 	store.synced_at = now;
 	if (store_sync_all()) {
-		log_error("%s", failure_reason());
+		log_error("%s", store_error());
 		return SYNC_EVERY;
 	}
 	return -1;

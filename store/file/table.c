@@ -339,14 +339,14 @@ static bool table_has_room(struct table *t, size_t max)
 	if (t->dropped > 0 && (t->rows >= max || is_worth_it) &&
 	    mend_rewrite(t) != 0)
 		log_warn("%s is not compacted: %s", t->file.path,
-			 failure_reason());
+			 store_error());
 	return t->rows < max;
 }
 
 int table_append(struct table *t, const char *row, size_t max)
 {
 	if (!table_has_room(t, max)) {
-		fail("there are MAX_COUNTERS=%zu counters", max);
+		fail_own("there are MAX_COUNTERS=%zu counters", max);
 		return 507;
 	}
 	if (disk_write(&t->file, row, ROW_SIZE, table_offset(t->rows)) < 0) {

@@ -296,7 +296,7 @@ void visits_add(struct tally *t, int64_t until)
 	if (!t->status)
 		t->status = visits_settle(t->n > 0);
 	if (t->status)
-		t->error = failure_answer();
+		t->error = store_answer();
 	/* A counter that is full is no failure of the store. */
 	if (!t->status || !failure_is_own())
 		failure_tell(FAILURE_HOME, t->status);

@@ -222,7 +222,7 @@ static void net_come_up(struct net_peer *peer)
 /* The reason is copied: it is told in later turns. */
 static void net_schedule_probe(struct net_peer *peer)
 {
-	snprintf(peer->why, sizeof(peer->why), "%s", failure_reason());
+	snprintf(peer->why, sizeof(peer->why), "%s", store_error());
 	peer->probe_at = clock_ms() + peer->wait;
 	net_ask_resolver(peer);
 }

@@ -208,7 +208,7 @@ static void pipeline_give_up(struct node *node)
 		if (!pipeline_is_of(command, node))
 			continue;
 		command->is_waiting = false;
-		command->why = failure_reason();
+		command->why = store_error();
 	}
 	node->waiting = 0;
 }

@@ -322,7 +322,7 @@ static int add_make(struct tally *tallies, size_t len, int64_t until)
 
 static void add_refuse(struct tally *tallies, size_t len)
 {
-	const char *error = failure_answer();
+	const char *error = store_answer();
 
 	for (size_t i = 0; i < len; i++) {
 		tallies[i].status = 503;

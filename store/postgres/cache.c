@@ -72,7 +72,7 @@ void cache_open(const struct settings *settings, int epoll)
 	if (cache.is_used)
 		epoll_ctl(epoll, EPOLL_CTL_ADD, pipeline_watch(), &event);
 	else
-		log_warn("there is no cache: %s", failure_reason());
+		log_warn("there is no cache: %s", store_error());
 }
 
 void cache_close(void)
@@ -111,7 +111,7 @@ static bool cache_begin(enum use use)
 		return false;
 	if (pipeline_begin() == 0)
 		return true;
-	cache_tell(use, failure_reason());
+	cache_tell(use, store_error());
 	return false;
 }
 

@@ -41,7 +41,7 @@ int store_set(struct slice counter, int64_t value)
 		status = session_judge_table(
 			session_call(steps, 2, session_make_counters, until));
 	failure_tell(FAILURE_HOME, status);
-	const char *error = failure_reason();
+	const char *error = store_error();
 	/* A call that failed may have been made, or be made yet. */
 	cache_bury(counter);
 	if (status)
@@ -50,7 +50,7 @@ int store_set(struct slice counter, int64_t value)
 	session_clear(steps, 2);
 	if (was_set)
 		return 0;
-	fail("there are MAX_COUNTERS=%d counters", max);
+	fail_own("there are MAX_COUNTERS=%d counters", max);
 	return 507;
 }
 
@@ -95,13 +95,13 @@ int store_drop(struct slice counter)
 		cache_bury(counter);
 		status = change_drop(counter, session_deadline());
 		failure_tell(FAILURE_HOME, status == 404 ? 0 : status);
-		const char *error = failure_reason();
+		const char *error = store_error();
 		cache_bury(counter);
 		if (status == 503)
 			fail("%s", error);
 	}
 	if (status == 404)
-		fail("no counter \"%.*s\"", (int)counter.n, counter.p);
+		fail_own("no counter \"%.*s\"", (int)counter.n, counter.p);
 	return status;
 }
 

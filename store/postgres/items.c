@@ -101,7 +101,7 @@ static int items_create(struct item *new, size_t len, int64_t until)
 
 static void items_refuse_new(struct item *new, size_t len)
 {
-	const char *error = failure_answer();
+	const char *error = store_answer();
 
 	for (size_t i = 0; i < len; i++) {
 		if (!items_is_wanted(&new[i]))
@@ -198,7 +198,7 @@ void store_items_get(struct item *wanted, size_t len)
 	failure_tell(FAILURE_ITEMS, status == 404 ? 0 : status);
 	for (size_t i = 0; i < len; i++) {
 		wanted[i].status = status == 503 ? 503 : 404;
-		wanted[i].error = status == 503 ? failure_answer()
+		wanted[i].error = status == 503 ? store_answer()
 						: "there is no such item";
 	}
 	for (int row = 0; !status && row < PQntuples(step.result); row++)

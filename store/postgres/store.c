@@ -102,11 +102,6 @@ int store_look(void)
 	return 0;
 }
 
-const char *store_error(void)
-{
-	return failure_reason();
-}
-
 int store_watch(void)
 {
 	return store_epoll;

@@ -301,7 +301,7 @@ static void count_refuse(struct tally *t, int status)
 {
 	t->status = status;
 	t->total = 0;
-	t->error = failure_answer();
+	t->error = store_answer();
 }
 
 static void count_settle(struct ask *ask)

@@ -73,7 +73,7 @@ static char *items_write(void)
  * failure of a call: each node of a Cluster may have a reason of its own. */
 static void items_refuse(struct new_item *items, size_t len, int status)
 {
-	const char *error = failure_answer();
+	const char *error = store_answer();
 
 	for (size_t i = 0; i < len; i++) {
 		items[i].item->status = status;
@@ -245,7 +245,7 @@ void store_items_get(struct item *items, size_t len)
 		item->status =
 			bad ? bad : items_read(item, commands[i], rooms[i]);
 		if (item->status == 503)
-			item->error = failure_answer();
+			item->error = store_answer();
 		if (item->status != 404)
 			failure_tell(FAILURE_ITEMS, item->status);
 	}

@@ -35,11 +35,6 @@
 
 const char store_name[] = "redis";
 
-const char *store_error(void)
-{
-	return failure_reason();
-}
-
 /*
  * Setting and dropping
  */
