@@ -59,7 +59,7 @@ static bool chunks_is_extension(struct slice text)
 }
 
 /* chunk-size [chunk-ext] CRLF; extensions are checked and dropped */
-static int chunks_read_chunk_size(struct bytes *in, struct http_chunks *c)
+static int chunks_read_size(struct bytes *in, struct http_chunks *c)
 {
 	struct slice digits, extension;
 	uint64_t size = 0;
@@ -87,8 +87,7 @@ static int chunks_read_chunk_size(struct bytes *in, struct http_chunks *c)
 	return 1;
 }
 
-static int chunks_read_chunk_data(struct bytes *in, struct http_chunks *c,
-				  char *body)
+static int chunks_read_data(struct bytes *in, struct http_chunks *c, char *body)
 {
 	size_t n = (size_t)(in->end - in->p);
 
@@ -125,16 +124,15 @@ static int chunks_read_trailer(struct bytes *in, struct http_chunks *c)
 	return done;
 }
 
-static int chunks_read_chunk_step(struct bytes *in, struct http_chunks *c,
-				  char *body)
+static int chunks_read_step(struct bytes *in, struct http_chunks *c, char *body)
 {
 	int done;
 
 	switch (c->state) {
 	case SIZE:
-		return chunks_read_chunk_size(in, c);
+		return chunks_read_size(in, c);
 	case DATA:
-		return chunks_read_chunk_data(in, c, body);
+		return chunks_read_data(in, c, body);
 	case DATA_END:
 		done = bytes_read_line_end(in, "");
 		if (done > 0)
@@ -153,7 +151,7 @@ int http_dechunk(struct http_chunks *c, char *body, size_t *have)
 	while (done > 0 && c->state != DONE) {
 		const char *start = in.p;
 
-		done = in.p < in.end ? chunks_read_chunk_step(&in, c, body) : 0;
+		done = in.p < in.end ? chunks_read_step(&in, c, body) : 0;
 		/* An incomplete element is read again from its start when more
 		 * bytes have arrived; chunk data is consumed as it comes. */
 		if (done == 0 && c->state != DATA)

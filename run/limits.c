@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Refusals, in the representation that was asked for. */
 #include "site/routes.h"
-#include "util/text.h"
 #include "util/json.h"
+#include "util/text.h"
 
 enum { ERROR_MAX = 1024 /* bytes of a reason that are told */ };
 

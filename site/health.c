@@ -1,8 +1,8 @@
 /* Whether a visit could be counted now. */
 #include "site/pages.h"
-#include "util/text.h"
 #include "store/store.h"
 #include "util/json.h"
+#include "util/text.h"
 
 /* {"status":"ok","store":"file"}, with "durability" where that is a server's
  * affair; or with "error" and unavailable */

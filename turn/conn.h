@@ -43,9 +43,6 @@
  * When the time is over (http.c) HEAD and BODY are answered with 408, IDLE,
  * SEND and LINGER are closed.
  */
-/* Milliseconds for which no connection has to give way. */
-enum { CONN_GRACE = 1000 };
-
 enum conn_state {
 	CONN_FREE,
 	CONN_IDLE,   /* waits for the first byte of a request: 60 s */
@@ -119,7 +116,10 @@ struct conn_pool {
 	struct conn_list dead; /* closed in this turn, reused after it */
 };
 
-enum { CONN_BUFFERED_MAX = 32 << 20 /* bytes, of one pool */ };
+enum {
+	CONN_BUFFERED_MAX = 32 << 20, /* bytes, of one pool */
+	CONN_GRACE = 1000,	      /* ms, see conn_give_way */
+};
 
 /* Allocates records for `size` connections. Gives 0, or -1 with errno. */
 int conn_pool_open(struct conn_pool *pool, size_t size, int epoll);

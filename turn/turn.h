@@ -9,7 +9,7 @@
  *
  * 1. A reply that shows a total is sent after the commit of its turn.
  * 2. The k-th visitor of a counter in a turn gets total-n+k, and a read sees
- * the visits before it: the totals that one client sees never decrease.
+ *    those before it: the totals that one client sees never decrease.
  * 3. An ordinary request costs one recv and one send; everything else is a cost
  *    of the turn. It allocates no memory: requests are parsed where they were
  *    received, in the turn's arena.

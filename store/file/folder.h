@@ -4,8 +4,8 @@
  * 1. The master holds the folder open from its first look, and workers inherit
  *    that: an open folder's inode number is not used again (ext4 gives the same
  *    number to the next mkdir after an rmdir).
- * 2. A folder that is away, or another one at its path, is an error for reads
- * as for visits: a missing file means "nothing yet" only in the right folder.
+ * 2. A folder that is away, or another one at its path, is an error, also for
+ *    reads: a missing file means "nothing yet" only in the right folder.
  * 3. Another folder is accepted in its place if it is on another device (it was
  *    mounted again) and `proves` says that its content goes on from here.
  *

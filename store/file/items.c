@@ -6,11 +6,10 @@
 #include "store/file/items.h"
 
 #include "store/failure.h"
-#include "store/item.h"
 #include "store/file/lines.h"
+#include "store/item.h"
 #include "store/store.h"
 #include "util/clock.h"
-#include "util/number.h"
 #include "util/reason.h"
 
 #include <errno.h>
@@ -102,39 +101,35 @@ static int items_fail_one(struct item *item)
 	return item->status = 503;
 }
 
-/* Reads into `room`: the id is put before the members of the line. */
+/* Reads into `room`. */
 static int items_get(struct item *item, char *room)
 {
-	size_t head = 0, n = (size_t)item->id, size;
+	static char line[STORE_ITEM_JSON_MAX];
+	size_t n = (size_t)item->id;
 
 	item->status = 0;
 	if (item->id < 1 || n > items.lines.len) {
 		item->error = "there is no such item";
 		return item->status = 404;
 	}
-	size = lines_line_size(&items.lines, n);
-	memcpy(room, "{\"id\":", 6);
-	head = 6 + number_write(room + 6, item->id);
-	room[head++] = ',';
-	if (head + size > STORE_ITEM_JSON_MAX) {
+	size_t size = lines_line_size(&items.lines, n);
+	if (size > sizeof(line)) {
 		fail("line %zu of %s is too long", n, items.path);
 		return items_fail_one(item);
 	}
-	/* The line's opening bracket goes where the comma will be. */
-	char *line = room + head - 1;
 	if (lines_read_line(&items.lines, n, line) < 0) {
 		disk_fail(&items.lines.file, "read");
 		return items_fail_one(item);
 	}
-	if (!item_is_valid((struct slice){line, size - 1})) {
-		fail("line %zu of %s is not understood: it should be "
-		     "{\"name\":\"...\",\"description\":\"...\"}",
-		     n, items.path);
-		return items_fail_one(item);
-	}
-	*line = ',';
-	item->json = (struct slice){room, head - 1 + size - 1};
-	return 0;
+	item->json.p = room;
+	item->json.n =
+		item_with_id(room, item->id, (struct slice){line, size - 1});
+	if (item->json.n > 0)
+		return 0;
+	fail("line %zu of %s is not understood: it should be "
+	     "{\"name\":\"...\",\"description\":\"...\"}",
+	     n, items.path);
+	return items_fail_one(item);
 }
 
 void store_items_get(struct item *wanted, size_t len)

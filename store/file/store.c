@@ -203,7 +203,10 @@ static int store_check_writable(void)
  * Folders and paths
  */
 
-static bool store_goes_on(void);
+static bool store_goes_on(void)
+{
+	return last_total && visits_reaches(*last_total);
+}
 
 static void store_name_folders(const struct settings *s)
 {
@@ -233,11 +236,6 @@ static int store_set_paths(const struct settings *s)
 		return fail("DATA_DIR=%.64s...: this path is too long",
 			    s->data_dir);
 	return 0;
-}
-
-static bool store_goes_on(void)
-{
-	return last_total && visits_reaches(*last_total);
 }
 
 /* Holds the folders, unless the master does. */

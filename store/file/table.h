@@ -9,12 +9,12 @@
  * 3. What others do to the file is found out: another file, or a shorter one,
  *    is read anew; a row is used only if its name is the one looked for. A row
  *    that was given another name in place is found when some rows are compared
- *    with the index, before a name counts as unknown: CHUNK_ROWS for each time
- *    that the table is locked, in turns, so that a small table is compared
- * whole and a large one costs no visit more than a few dozen microseconds. (To
- * read 100,000 rows takes 40 to 50 ms under the lock.)
- * 4. What a crash or an editor has left is mended (mend.h). A file that is
- * being edited is left alone meanwhile (edit.h).
+ *    with the index, before a name counts as unknown: CHUNK_ROWS for each
+ *    time that the table is locked, in turns. So a small table is compared as
+ *    a whole, and a large one costs no visit more than a few dozen
+ *    microseconds. (To read 100,000 rows takes 40 to 50 ms under the lock.)
+ * 4. What a crash or an editor has left is mended (mend.h). A file that is in
+ *    an editor is left alone meanwhile (edit.h).
  *
  * Calls give 0 or an HTTP status, with the reason noted (failure.h).
  */
@@ -23,8 +23,8 @@
 
 #include "store/file/disk.h"
 #include "store/file/edit.h"
-#include "store/index.h"
 #include "store/file/row.h"
+#include "store/index.h"
 
 #include <stdbool.h>
 #include <stddef.h>

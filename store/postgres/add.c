@@ -3,10 +3,10 @@
  *
  * 1. It adds to all counters in the order of their names, so that two workers
  *    cannot wait for each other, and reads others.
- * 2. If a name of the turn was not added to by this process today, the turn
- * takes a lock first, in the same transaction: MAX_COUNTERS is exact. Such a
- * turn also drops history that nobody asks for any more. Without the lock only
- * rows that exist are added to.
+ * 2. If this process has not added to a name of the turn today, the turn takes
+ *    a lock first, in the same transaction: MAX_COUNTERS is exact. Such a turn
+ *    also drops history that nobody asks for any more. Without the lock only
+ *    rows that exist are added to.
  * 3. A row that should have been added to and is not in the result has no room
  *    for its counter, or its counter is full; or another process has dropped or
  *    made it at that moment. It is read again to find out which.

@@ -64,6 +64,7 @@ static int pq_fail_result(struct pq *pq, const PGresult *result)
 struct parameters {
 	const char *names[16], *values[16];
 	size_t len;
+	char number[NI_MAXHOST], port[16], options[1024]; /* some values */
 };
 
 static void pq_add_parameter(struct parameters *p, const char *name,
@@ -87,43 +88,53 @@ static struct pq *pq_self(struct net_peer *peer)
 	return peer->context;
 }
 
+/* Where the server is. */
+static void pq_add_server(struct parameters *p, const struct pq *pq,
+			  const struct net_address *address)
+{
+	pq_add_parameter(p, "host", pq->host);
+	if (pq->host[0] != '/' &&
+	    getnameinfo((const struct sockaddr *)&address->where, address->len,
+			p->number, sizeof(p->number), NULL, 0,
+			NI_NUMERICHOST) == 0)
+		pq_add_parameter(p, "hostaddr", p->number);
+	snprintf(p->port, sizeof(p->port), "%d", pq->port);
+	pq_add_parameter(p, "port", p->port);
+}
+
+/* Whose database is used, and how. */
+static void pq_add_session(struct parameters *p, const struct settings *s)
+{
+	const char *more = getenv("PGOPTIONS");
+
+	pq_add_parameter(p, "dbname",
+			 s->db_name ? s->db_name
+				    : pq_unless("PGDATABASE", "visitd"));
+	pq_add_parameter(p, "user",
+			 s->db_user ? s->db_user
+				    : pq_unless("PGUSER", "visitd"));
+	pq_add_parameter(p, "password", s->db_password);
+	/* Kerberos would ask its servers, and wait for them. */
+	pq_add_parameter(p, "gssencmode", pq_unless("PGGSSENCMODE", "disable"));
+	pq_add_parameter(p, "client_encoding", "UTF8");
+	pq_add_parameter(p, "fallback_application_name", "visitd");
+	/* What nobody waits for any more should not go on there. The last of
+	 * equal options counts. */
+	snprintf(p->options, sizeof(p->options),
+		 "-c statement_timeout=%d "
+		 "-c default_transaction_isolation=read\\ committed %s",
+		 s->store_timeout, more ? more : "");
+	pq_add_parameter(p, "options", p->options);
+}
+
 static enum net_step pq_begin(struct net_peer *peer,
 			      const struct net_address *address)
 {
 	struct pq *pq = pq_self(peer);
-	const struct settings *s = pq->settings;
 	struct parameters p = {.len = 0};
-	char number[NI_MAXHOST], port[16], options[1024];
-	const char *more = getenv("PGOPTIONS");
 
-	pq_add_parameter(&p, "host", pq->host);
-	if (pq->host[0] != '/') {
-		if (getnameinfo((const struct sockaddr *)&address->where,
-				address->len, number, sizeof(number), NULL, 0,
-				NI_NUMERICHOST) == 0)
-			pq_add_parameter(&p, "hostaddr", number);
-	}
-	snprintf(port, sizeof(port), "%d", pq->port);
-	pq_add_parameter(&p, "port", port);
-	pq_add_parameter(&p, "dbname",
-			 s->db_name ? s->db_name
-				    : pq_unless("PGDATABASE", "visitd"));
-	pq_add_parameter(&p, "user",
-			 s->db_user ? s->db_user
-				    : pq_unless("PGUSER", "visitd"));
-	pq_add_parameter(&p, "password", s->db_password);
-	/* Kerberos would ask its servers, and wait for them. */
-	pq_add_parameter(&p, "gssencmode",
-			 pq_unless("PGGSSENCMODE", "disable"));
-	pq_add_parameter(&p, "client_encoding", "UTF8");
-	pq_add_parameter(&p, "fallback_application_name", "visitd");
-	/* What nobody waits for any more should not go on there. The last of
-	 * equal options counts. */
-	snprintf(options, sizeof(options),
-		 "-c statement_timeout=%d "
-		 "-c default_transaction_isolation=read\\ committed %s",
-		 s->store_timeout, more ? more : "");
-	pq_add_parameter(&p, "options", options);
+	pq_add_server(&p, pq, address);
+	pq_add_session(&p, pq->settings);
 	pq->is_asking = false;
 	pq->conn = PQconnectStartParams(p.names, p.values, 0);
 	if (!pq->conn) {

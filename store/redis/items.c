@@ -3,8 +3,8 @@
  * "item:id" is the last id. In a Cluster each item has a slot of its own: the
  * script only takes the ids, and a second round trip sets the items.
  */
-#include "store/item.h"
 #include "store/failure.h"
+#include "store/item.h"
 #include "store/net/pipeline.h"
 #include "store/redis/reply.h"
 #include "store/redis/script.h"
