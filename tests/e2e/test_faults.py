@@ -1,5 +1,6 @@
 """Promise 5, from outside: each system call of a worker fails, once and again
-and again, while it serves. strace makes the kernel's answers up."""
+and again, while it serves; promise 1: each is its last. strace makes the
+kernel's answers up."""
 
 import contextlib
 import subprocess
@@ -36,12 +37,19 @@ TIMES = ["1", "2..6", "1+2"]
 @contextlib.contextmanager
 def failing(server, call, error, when):
     """The worker's call fails meanwhile."""
+    with injecting(server, call, f"error={error}:when={when}") as log:
+        yield log
+
+
+@contextlib.contextmanager
+def injecting(server, call, what):
+    """strace does that to a call of the worker meanwhile."""
     log = server.store.root / f"strace.{call}"
     (worker,) = server.workers()
     with open(log, "wb") as output:
         strace = subprocess.Popen(
             ["strace", "-p", str(worker), "-e", f"trace={call}",
-             "-e", f"inject={call}:error={error}:when={when}"],
+             "-e", f"inject={call}:{what}"],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         wait_for(lambda: "attached" in log.read_text(errors="replace"),
@@ -80,3 +88,24 @@ def test_promise_5_a_call_that_fails(store, call, error):
         assert told == sorted(set(told)), "a number was answered twice"
         assert server.workers() == workers, server.stderr()
     assert store.total() >= told[-1]
+
+
+# In the order of a turn; the last one is that of the answer.
+TURN = ["recvfrom", "flock", "pread64", "pwrite64", "fdatasync", "sendto"]
+
+
+@pytest.mark.parametrize("call", TURN)
+def test_promise_1_killed_at_each_call(store, call):
+    """The worker dies before the call is made: what was answered is counted,
+    and its number is not given again."""
+    with Server(store, WORKERS=1) as server:
+        old = server.all_workers()
+        assert [server.visit(), server.visit()] == [1, 2]
+        with injecting(server, call, "signal=KILL"):
+            told = visit(server)
+            wait_for(lambda: not set(old) & set(server.workers()),
+                     what="the worker to die")
+            assert told is None or told <= store.total()
+        after = server.visit()
+        assert after > (told or 2)
+        assert after == store.total()

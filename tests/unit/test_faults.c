@@ -272,14 +272,34 @@ REAL(int, nanosleep, const struct timespec *t, struct timespec *left)
 	return 0;
 }
 
+/* Only sleeping takes time: a machine that is busy meets no deadline, */
 REAL(int, clock_gettime, clockid_t id, struct timespec *t)
 {
+	static struct timespec begun;
 	int done = __real_clock_gettime(id, t);
+
+	if (id != CLOCK_MONOTONIC)
+		return done;
+	if (!begun.tv_sec)
+		begun = *t;
+	*t = begun;
 	int64_t nanoseconds = t->tv_nsec + slept;
 
 	t->tv_sec += (time_t)(nanoseconds / 1000000000);
 	t->tv_nsec = (long)(nanoseconds % 1000000000);
 	return done;
+}
+
+/* and no midnight. */
+REAL(time_t, time, time_t *t)
+{
+	static time_t begun;
+
+	if (!begun)
+		begun = __real_time(NULL);
+	if (t)
+		*t = begun;
+	return begun;
 }
 
 /* Thousands of faults are told in as many lines. */
@@ -1179,6 +1199,32 @@ static void test_half_a_number(void **state)
 	folder_remove();
 }
 
+/* Half of the line of a day must not stay, nor half of the first one. */
+static void test_half_a_line(void **state)
+{
+	char before[256];
+
+	(void)state;
+	for (int first = 0; first < 2; first++) {
+		store_begin();
+		prepare_yesterday();
+		if (first)
+			file_put_text(history, "");
+		must_open();
+		assert_true(file_get(history, before, sizeof(before)) >= 0);
+		arm(PWRITE, 1, SHORT);
+		fault.after_half = ENOSPC;
+		assert_int_equal(try_add(1).status, 503);
+		assert_true(fault.hit);
+		assert_file(history, before);
+		assert_int_equal(file_total(), 999);
+		arm(CALLS, 0, 0);
+		assert_int_equal(try_add(1).today, 1);
+		store_close();
+		folder_remove();
+	}
+}
+
 /* Half of a row must not stay: not in the place of an old one, and not behind
  * them all. */
 static void test_half_a_row(void **state)
@@ -1433,6 +1479,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_each_call_in_turn, say_where),
 		cmocka_unit_test(test_half_a_number),
+		cmocka_unit_test(test_half_a_line),
 		cmocka_unit_test(test_half_a_row),
 		cmocka_unit_test_teardown(test_set_once_more, say_where),
 		cmocka_unit_test_teardown(test_random_faults, say_where),

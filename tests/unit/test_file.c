@@ -66,7 +66,8 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *t)
 	return done;
 }
 
-/* From here on, only sleeping takes time. */
+/* From here on, only sleeping takes time: a machine that is busy meets no
+ * deadline. */
 static void freeze(void)
 {
 	__real_clock_gettime(CLOCK_MONOTONIC, &frozen);
@@ -110,6 +111,7 @@ static struct {
 	bool sync_fails;
 	int64_t waits[16]; /* for locks, in milliseconds */
 	int waits_len;
+	int alarms;	  /* of the last of them */
 	char logged[512]; /* the last error */
 	int lines;	  /* of them */
 } kernel;
@@ -147,7 +149,8 @@ int __wrap_fdatasync(int fd)
 	return sync_or_fail(__real_fdatasync, fd);
 }
 
-/* Where only sleeping takes time, an alarm tells that its time is over. */
+/* Where only sleeping takes time, an alarm tells that its time is over. Who
+ * goes on waiting after many of them does so without end. */
 int __wrap_flock(int fd, int operation)
 {
 	int done = __real_flock(fd, operation);
@@ -159,6 +162,7 @@ int __wrap_flock(int fd, int operation)
 		frozen.tv_nsec += wait * 1000000;
 		frozen.tv_sec += frozen.tv_nsec / 1000000000;
 		frozen.tv_nsec %= 1000000000;
+		errno = ++kernel.alarms < 20 ? EINTR : EDEADLK;
 	}
 	return done;
 }
@@ -169,8 +173,10 @@ int __wrap_setitimer(int which, const struct itimerval *value,
 	int64_t wait = (int64_t)value->it_value.tv_sec * 1000 +
 		       value->it_value.tv_usec / 1000;
 
-	if (wait > 0)
+	if (wait > 0) {
 		kernel.waits[kernel.waits_len++ % 16] = wait;
+		kernel.alarms = 0;
+	}
 	return __real_setitimer(which, value, old);
 }
 
@@ -216,7 +222,7 @@ static int begin(void **state)
 	setenv("TZ", "Europe/Berlin", 1);
 	tzset();
 	now = NOON;
-	is_frozen = false;
+	freeze();
 	edit_after = 0;
 	stall_after = 0;
 	line_comes = false;
@@ -553,7 +559,6 @@ static void test_replaced(void **state)
 static void test_removed(void **state)
 {
 	(void)state;
-	freeze();
 	open_with("41\n");
 	assert_counted(1, 42);
 	assert_int_equal(unlink(visits), 0);
@@ -568,7 +573,6 @@ static void test_removed(void **state)
 static void test_edit_half_done(void **state)
 {
 	(void)state;
-	freeze();
 	open_with("41\n");
 	for (int i = 0; i < 8; i++) {
 		int counts = i & 1;
@@ -590,7 +594,6 @@ static void test_edit_half_done(void **state)
 static void test_edit_after_a_stall(void **state)
 {
 	(void)state;
-	freeze();
 	settings.store_timeout = 5000;
 	open_with("41\n");
 	/* Also in the last of the sleeps for the first edit. */
@@ -609,7 +612,6 @@ static void test_edit_after_a_stall(void **state)
 static void test_emptied(void **state)
 {
 	(void)state;
-	freeze();
 	open_with("41\n");
 	assert_counted(1, 42);
 	assert_int_equal(truncate(visits, 0), 0);
@@ -717,7 +719,6 @@ static void test_folder_is_made_by_the_master(void **state)
 static void test_locked(void **state)
 {
 	(void)state;
-	freeze();
 	settings.store_timeout = 100;
 	open_with("41\n");
 	int fd = open(visits, O_RDWR);
@@ -1265,7 +1266,6 @@ static void test_items_that_fail(void **state)
 static void test_items_locked(void **state)
 {
 	(void)state;
-	freeze();
 	settings.store_timeout = 100;
 	assert_int_equal(store_open(&settings), 0);
 	create(1, SLICE("a"), none);

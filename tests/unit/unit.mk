@@ -20,12 +20,13 @@ UNIT_RUNNER ?=
 
 UNIT_WRAP_test_file := time clock_gettime nanosleep pread pwrite fsync \
 	fdatasync flock setitimer log_line
-UNIT_WRAP_test_table := time clock_gettime nanosleep pread log_line
+UNIT_WRAP_test_table := time clock_gettime nanosleep pread flock setitimer \
+	log_line
 UNIT_WRAP_test_turn := http_parse store_items_create store_set
 UNIT_WRAP_test_resolver := fork getaddrinfo
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 	ftruncate fstat stat rename unlink access malloc calloc lseek \
-	syscall nanosleep clock_gettime log_line
+	syscall nanosleep clock_gettime time log_line
 
 .PHONY: unit
 unit: $(UNIT_BIN)
