@@ -9,6 +9,7 @@
     delay SECONDS  answers are held back that long
     drip SECONDS   answers come a byte at a time, with a pause after each
     hang           answers are held back until it behaves again
+    hold           so are requests, also those of who has given up meanwhile
     swallow        nothing is passed on in either direction, and nothing closed
     cut BYTES      so much of an answer, then an orderly end
     reset          instead of an answer, a reset
@@ -20,21 +21,33 @@ import contextlib
 import socket
 import struct
 import threading
+import time
+
+from visitd import Port
 
 
 class Proxy:
-    """One that listens on a port of 127.0.0.1, or on [::1]."""
+    """One that listens on a port of 127.0.0.1, or on [::1].
+
+    requests     chunks that came from clients
+    hits         of these and of the answers, what a rule was applied to
+    accepted_at  when connections came
+    """
 
     def __init__(self, upstream, host="127.0.0.1"):
         self.upstream = upstream
         self.host = host
-        self.port = 0
+        # One that no outgoing connection takes while nobody listens on it.
+        self.reserved = Port()
+        self.port = self.reserved.number
         self.listener = None
         self.rule = ("pass", None, b"")
         self.changed = threading.Condition(threading.RLock())
         self.closing = False
         self.connections = set()
-        self.accepted = 0
+        self.accepted_at = []
+        self.requests = 0
+        self.hits = 0
 
     def __enter__(self):
         self.listen()
@@ -46,6 +59,7 @@ class Proxy:
             self.changed.notify_all()
         self.refuse()
         self.end_all()
+        self.reserved.release()
 
     def listen(self):
         """Take connections, on the same port as before."""
@@ -54,7 +68,6 @@ class Proxy:
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((self.host, self.port))
         self.listener.listen(64)
-        self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self.listener,),
                          daemon=True).start()
 
@@ -87,7 +100,7 @@ class Proxy:
                 client, _ = listener.accept()
             except OSError:
                 return
-            self.accepted += 1
+            self.accepted_at.append(time.monotonic())
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             Connection(self, client)
 
@@ -132,22 +145,24 @@ class Connection:
         with contextlib.suppress(OSError):
             target()
 
-    def _wait(self, seconds=None):
-        """Until that long, or until the rule is another one."""
+    def _wait(self, rule, seconds=None):
+        """So long, or until another rule takes the place of this one."""
         proxy = self.proxy
         with proxy.changed:
-            rule = proxy.rule
             proxy.changed.wait_for(
                 lambda: proxy.rule is not rule or proxy.closing, seconds)
 
     def _requests(self):
         while True:
             data = self.client.recv(65536)
-            what, _, on = self.proxy.rule
-            if what == "swallow" and on in data:
-                self._wait()
-                self.end()
-                return
+            rule = self.proxy.rule
+            what, _, on = rule
+            self.proxy.requests += bool(data)
+            if what in ("swallow", "hold") and on in data:
+                self.proxy.hits += bool(data)
+                self._wait(rule)
+                if what == "swallow":
+                    data = b""
             if not data:
                 self.end()
                 return
@@ -160,48 +175,52 @@ class Connection:
             if not data:
                 self.end()
                 return
-            what, value, _ = self.proxy.rule
-            if not self.is_hit:
-                what = "pass"
-            if not getattr(self, "_" + what)(data, value):
+            rule = self.proxy.rule
+            what = rule[0] if self.is_hit else "pass"
+            self.proxy.hits += what not in ("pass", "swallow", "hold")
+            if not getattr(self, "_" + what)(data, rule):
                 return
 
     def _pass(self, data, _):
         self.client.sendall(data)
         return True
 
-    def _delay(self, data, value):
-        self._wait(value)
+    def _delay(self, data, rule):
+        self._wait(rule, rule[1])
         self.client.sendall(data)
         return True
 
-    def _drip(self, data, value):
+    def _drip(self, data, rule):
         for at in range(len(data)):
             self.client.sendall(data[at:at + 1])
-            self._wait(value)
+            self._wait(rule, rule[1])
         return True
 
-    def _hang(self, data, _):
-        self._wait()
+    def _hang(self, data, rule):
+        self._wait(rule)
         self.client.sendall(data)
         return True
 
-    def _swallow(self, _data, _value):
+    def _swallow(self, _data, _rule):
         return True
 
-    def _cut(self, data, value):
-        self.client.sendall(data[:value])
+    def _hold(self, data, _):
+        self.client.sendall(data)
+        return True
+
+    def _cut(self, data, rule):
+        self.client.sendall(data[:rule[1]])
         self.end()
         return False
 
-    def _reset(self, _data, _value):
+    def _reset(self, _data, _rule):
         self.end(reset=True)
         return False
 
-    def _say(self, _, value):
-        self.client.sendall(value)
+    def _say(self, _, rule):
+        self.client.sendall(rule[1])
         return True
 
-    def _add(self, data, value):
-        self.client.sendall(data + value)
+    def _add(self, data, rule):
+        self.client.sendall(data + rule[1])
         return True

@@ -24,8 +24,8 @@ RESTARTS = int(os.environ.get("RESTARTS", "10"))
 
 TIMEOUT = 1000  # ms, where something hangs
 PATIENT = 10 * TIMEOUT
-# What an answer may take beyond it: a busy machine, not a second deadline.
-MARGIN = 0.5 * visitd.PATIENCE
+# What an answer may take beyond twice that, seconds: a busy machine.
+MARGIN = 2 * visitd.PATIENCE
 
 
 @pytest.fixture(name="proxy")
@@ -59,6 +59,17 @@ def refused(server):
     return reply.json["error"]
 
 
+def refused_at_once(server, times=20):
+    """So many visits get a 503, and do not wait for the store: together they
+    take less than half of the time that each would."""
+    timeout = server.settings["STORE_TIMEOUT"] / 1000
+    begun = time.monotonic()
+    errors = [refused(server) for _ in range(times)]
+    taken = time.monotonic() - begun
+    assert taken < times * timeout / 2, f"it took {taken:.3f} s"
+    return errors
+
+
 SILENT = [("drip", 0.8), ("hang", None), ("swallow", None),
           ("delay", 2 * TIMEOUT / 1000)]
 
@@ -73,13 +84,13 @@ def test_promise_5_one_deadline_then_fast_failure_then_recovery(
         proxy.do(what, value)
         with within(TIMEOUT / 1000):
             assert f"no answer within {TIMEOUT} ms" in refused(server)
-        with within(0):
-            for _ in range(20):
-                refused(server)
-            health = server.get("/health")
-            assert health.status == 503
-            assert health.json["status"] == "unavailable"
-            assert server.get("/robots.txt").status == 200
+        tries = len(proxy.accepted_at)
+        refused_at_once(server)
+        health = server.get("/health")
+        assert health.status == 503
+        assert health.json["status"] == "unavailable"
+        assert server.get("/robots.txt").status == 200
+        assert len(proxy.accepted_at) - tries < 10, "only a probe asks it"
         proxy.do("pass")
         told = recovered(server)
         assert told == store.total() >= 2
@@ -89,15 +100,18 @@ def test_promise_5_one_deadline_then_fast_failure_then_recovery(
 
 @pytest.mark.parametrize("what,value", SILENT[1:3])
 def test_promise_5_a_probe_holds_nobody_up(proxy, store, what, value):
-    """It hangs as long as a call would have, and nobody waits for it."""
-    with through(proxy, store, STORE_TIMEOUT=1000) as server:
+    """It hangs as long as a call would, and is not over when they are told."""
+    with through(proxy, store, STORE_TIMEOUT=3 * PATIENT) as server:
         assert server.visit() == 1
-        proxy.do(what, value)
+        proxy.refuse()
+        proxy.end_all()
         refused(server)
-        accepted = proxy.accepted
-        while proxy.accepted < accepted + 2:
-            with within(0):
-                refused(server)
+        proxy.do(what, value)
+        proxy.listen()
+        (probe,) = wait_for(lambda: list(proxy.connections), what="a probe")
+        for _ in range(5):
+            refused(server)
+        assert probe in proxy.connections
         proxy.do("pass")
         assert recovered(server) == store.total()
 
@@ -106,18 +120,18 @@ def test_promise_5_a_probe_holds_nobody_up(proxy, store, what, value):
 def test_a_connection_that_opens_and_then_is_silent(proxy, store, what,
                                                     value):
     """The probe finds nothing wrong: each time costs a deadline, but there are
-    ever fewer of them."""
+    ever fewer of them, 50, 100 ... 800 ms after the last."""
     with through(proxy, store, STORE_TIMEOUT=250) as server:
         recovered(server)
-        proxy.do(what, value, on=store.asks)
-        accepted = proxy.accepted
         begun = time.monotonic()
+        proxy.do(what, value, on=store.asks)
+        tries = len(proxy.accepted_at)
         visits = 0
-        while time.monotonic() < begun + 2:
+        while len(proxy.accepted_at) < tries + 5:
             refused(server)
             visits += 1
-        assert proxy.accepted - accepted <= 6
-        assert visits > 20, "most of them fail at once"
+        assert proxy.accepted_at[tries + 4] - begun > 5 * 0.25 + 1.5
+        assert visits > 6, "most of them fail at once"
         proxy.do("pass")
         assert recovered(server) == store.total()
 
@@ -226,9 +240,8 @@ def test_a_port_where_nobody_listens_any_more(proxy, store):
         assert server.visit() == 1
         proxy.refuse()
         proxy.end_all()
-        with within(0.1):
-            for _ in range(20):
-                assert "Connection refused" in refused(server)
+        for error in refused_at_once(server):
+            assert "Connection refused" in error
         proxy.listen()
         assert recovered(server) == 2 == store.total()
 
@@ -271,12 +284,10 @@ def test_a_turn_of_many_counts_once(proxy, store):
     """Ten pipelined visits are one command; the store is asked once."""
     with through(proxy, store) as server:
         server.visit()
-        proxy.do("delay", 0.05)
-        with within(0.3):
-            with server.client() as client:
-                client.send(visitd.render() * 10)
-                told = [client.reply().number for _ in range(10)]
-        assert told == list(range(2, 12))
+        before = proxy.requests
+        replies = visitd.in_a_turn(server, [visitd.render()] * 10)
+        assert [reply.number for reply in replies] == list(range(2, 12))
+        assert proxy.requests == before + 1
 
 
 @pytest.mark.slow
@@ -293,17 +304,17 @@ def test_promise_2_and_5_misbehaviour_at_random_under_load(proxy, store):
                  STORE_TIMEOUT=TIMEOUT) as server:
         with Load(server.port, clients=16) as load:
             for what, value in chance.sample(rules, len(rules)):
+                hits = proxy.hits
                 proxy.do(what, value,
                          on=chance.choice([b"", store.adds, store.asks]))
                 if chance.random() < 0.5:
                     proxy.end_all(reset=chance.random() < 0.5)
-                held = threading.Event()
-                held.wait(0.3)
+                wait_for(lambda n=hits: proxy.hits > n, what=what)
                 proxy.do("pass")
                 visitd.count_on(store, 50)
             result = load.stop()
         check_exactly(result, store.total())
-        assert result.slowest < TIMEOUT / 1000 * 2 + MARGIN, result
+        assert result.slowest < 2 * 2 * TIMEOUT / 1000 + MARGIN, result
         assert recovered(server) > max(result.numbers)
 
 
@@ -334,7 +345,7 @@ def test_promise_2_the_store_restarted_ten_times_under_load(scratch,
     options = {"appendfsync": "always"} if visitd.STORE == "redis" else {}
     with KIND.server_class(**options) as owner:
         store = KIND(scratch, owner)
-        with Server(store, STORE_TIMEOUT=500) as server:
+        with Server(store, STORE_TIMEOUT=TIMEOUT) as server:
             with Load(server.port, clients=16) as load:
                 for _ in range(RESTARTS):
                     visitd.count_on(store, 100)
@@ -343,7 +354,7 @@ def test_promise_2_the_store_restarted_ten_times_under_load(scratch,
                 visitd.count_on(store, 100)
                 result = load.stop()
             check_exactly(result, store.total())
-            assert result.slowest < 2, result
+            assert result.slowest < 2 * 2 * TIMEOUT / 1000 + MARGIN, result
 
 
 def test_a_frozen_server_and_thawed(scratch):
@@ -355,9 +366,7 @@ def test_a_frozen_server_and_thawed(scratch):
             owner.freeze()
             with within(TIMEOUT / 1000):
                 refused(server)
-            with within(0):
-                for _ in range(10):
-                    refused(server)
+            refused_at_once(server)
             owner.thaw()
             assert recovered(server) == store.total() >= 2
 
@@ -469,10 +478,8 @@ def test_promise_5_a_silent_name_server_holds_nobody(proxy, store):
                      STORE_TIMEOUT=TIMEOUT) as server:
             with within(TIMEOUT / 1000):
                 assert "cannot find its address" in refused(server)
-            with within(0):
-                for _ in range(10):
-                    refused(server)
-                assert server.get("/robots.txt").status == 200
+            refused_at_once(server, 10)
+            assert server.get("/robots.txt").status == 200
             names.speaks = True
             wait_for(lambda: number(server), within=30, what="the name")
             names.speaks = False
