@@ -1,6 +1,5 @@
 """The file `history`: a line a day, the total when that day began."""
 
-import datetime
 import os
 import shutil
 import signal
@@ -9,25 +8,9 @@ from pathlib import Path
 import pytest
 
 from load import Load
-from visitd import Server, command, wait_for
+from visitd import ZONE, Server, command, day, wait_for
 
 pytestmark = pytest.mark.store("file")
-
-
-def noon_zone():
-    """A TZ in which it is about noon, so that no test meets midnight."""
-    hour = datetime.datetime.now(datetime.timezone.utc).hour
-    west = hour - 12
-    return f"NOON{west:+d}", datetime.timedelta(hours=-west)
-
-
-ZONE, OFFSET = noon_zone()
-
-
-def day(ago=0):
-    """The local date some days ago."""
-    now = datetime.datetime.now(datetime.timezone.utc) + OFFSET
-    return (now.date() - datetime.timedelta(days=ago)).isoformat()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What is PostgreSQL's own: its tables, its errors, its settings."""
 
 import contextlib
-import datetime
 import itertools
 import json
 import os
@@ -309,18 +308,16 @@ def test_days_are_dropped_after_a_month(store):
         server.visit()
         server.get("/hit/a")
     store.call("TRUNCATE visit_history")
-    store.call("INSERT INTO visit_history SELECT n, current_date - i, 100 - i"
+    store.call("INSERT INTO visit_history SELECT n, date %s - i, 100 - i"
                " FROM generate_series(1, 60) i, unnest('{homepage,a}'::text[])"
-               " n")
+               " n", visitd.day())
     store.call("UPDATE visit_counter SET visits = 100")
     with Server(store) as server:
         assert server.visit() == 101
         assert server.get("/visits.json").json["today"] == 1
-    days = [day for day, in store.call(
+    days = [day.isoformat() for day, in store.call(
         "SELECT day FROM visit_history WHERE name = 'homepage' ORDER BY 1")]
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    assert days == [today - datetime.timedelta(ago)
-                    for ago in range(31, -1, -1)]
+    assert days == [visitd.day(ago) for ago in range(31, -1, -1)]
     assert store.call("SELECT count(*) FROM visit_history"
                       " WHERE name = 'a'") == [(60,)]
 

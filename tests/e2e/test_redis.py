@@ -1,6 +1,5 @@
 """What is Redis's own: its errors, its settings, its keys."""
 
-import datetime
 import hashlib
 import re
 import signal
@@ -41,7 +40,7 @@ def test_the_keys_are_those_of_the_contract(server, store):
     """An operator finds them by redis-cli."""
     for _ in range(3):
         server.visit()
-    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    today = visitd.day()
     assert store.call("GET", HOME) == "3"
     assert store.call("HGETALL", HISTORY) == [today, "0"]
     server.request("POST", "/items", {"Content-Type": "application/json"},
@@ -74,9 +73,7 @@ def test_a_total_that_redis_cli_sets_is_gone_on_with(server, store):
 
 def test_days_are_dropped_after_a_month(store):
     store.call("SET", HOME, 100)
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    days = [(today - datetime.timedelta(ago)).isoformat()
-            for ago in range(1, 60)]
+    days = [visitd.day(ago) for ago in range(1, 60)]
     for at, day in enumerate(days):
         store.call("HSET", HISTORY, day, 100 - at)
     with Server(store) as server:
@@ -84,7 +81,7 @@ def test_days_are_dropped_after_a_month(store):
         assert server.get("/visits.json").json["today"] == 1
     left = store.call("HKEYS", HISTORY)
     assert 31 <= len(left) - 1 <= 32
-    assert sorted(left)[::-1][:31] == [today.isoformat(), *days[:30]]
+    assert sorted(left)[::-1][:31] == [visitd.day(), *days[:30]]
 
 
 @pytest.mark.parametrize("text", ["abc", "", "1.5", "0x10", " 1", "007",

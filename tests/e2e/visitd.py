@@ -7,6 +7,7 @@ CACHE=1 the PostgreSQL store gets a Redis as its cache.
 
 import calendar
 import contextlib
+import datetime
 import email.utils
 import json
 import os
@@ -35,6 +36,27 @@ SANITIZED = BINARY.exists() and b"__asan_init" in BINARY.read_bytes()
 # What is waited for comes at once, but on a busy machine; a sanitized binary
 # gets more time before a test calls it hung.
 PATIENCE = 6 if SANITIZED else 2
+
+
+# What a busy machine may take to answer, too, ms: where STORE_TIMEOUT does not
+# matter.
+STORE_TIMEOUT = 5000
+
+
+def noon_zone():
+    """A TZ in which it is about noon, so that no test meets midnight."""
+    hour = datetime.datetime.now(datetime.timezone.utc).hour
+    west = hour - 12
+    return f"NOON{west:+d}", datetime.timedelta(hours=-west)
+
+
+ZONE, OFFSET = noon_zone()
+
+
+def day(ago=0):
+    """The date there, some days ago."""
+    now = datetime.datetime.now(datetime.timezone.utc) + OFFSET
+    return (now.date() - datetime.timedelta(days=ago)).isoformat()
 
 
 def wait_for(condition, within=30, what="a condition"):
@@ -297,7 +319,8 @@ FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([\t -~\x80-\xff]*)")
 class Client:
     """One connection; reads replies strictly by RFC 9112."""
 
-    def __init__(self, port, host="127.0.0.1", timeout=20):
+    def __init__(self, port, host="127.0.0.1", timeout=60):
+        self.begun = time.time()
         self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
@@ -353,13 +376,14 @@ class Client:
             self.buffer = self.buffer[length:]
         return reply
 
-    @staticmethod
-    def _check_framing(reply):
+    def _check_framing(self, reply):
         """Every answer: one Date, one Content-Length but on 204, nosniff."""
         date = reply["Date"]
         when = email.utils.parsedate(date)
         assert when and date.endswith(" GMT") and len(date) == 29, date
-        assert abs(calendar.timegm(when) - time.time()) < 5, date
+        # Not of the future, and not much older than the connection.
+        age = time.time() - calendar.timegm(when)
+        assert -1 < age < time.time() - self.begun + 60, date
         if reply.status == 204:
             assert reply.get("Content-Length") is None
         else:
@@ -509,8 +533,8 @@ def check_sanitizers(text):
 
 def command(store, *args, within=20, stdin="", program=BINARY, **settings):
     """Run `visitd args` on a store to its end, with this text as its input."""
-    merged = {"TZ": "UTC", "STORE_TIMEOUT": 5000, **store.settings(),
-              **settings}
+    merged = {"TZ": ZONE, "STORE_TIMEOUT": STORE_TIMEOUT,
+              **store.settings(), **settings}
     done = subprocess.run(
         [str(program), *args], env=environment(merged), cwd=store.root,
         input=stdin, capture_output=True, text=True,
@@ -533,9 +557,8 @@ class Server:
         self.limits = limits
         self.reserved = Port()
         self.port = self.reserved.number
-        # STORE_TIMEOUT is what a busy machine may take to answer, too.
         self.settings = {"BIND": "127.0.0.1", "PORT": self.port, "WORKERS": 2,
-                         "TZ": "UTC", "STORE_TIMEOUT": 5000,
+                         "TZ": ZONE, "STORE_TIMEOUT": STORE_TIMEOUT,
                          **store.settings(), **settings}
         self.stderr_file = store.root / f"stderr.{self.port}"
         self.stdout_file = store.root / f"stdout.{self.port}"
@@ -670,6 +693,12 @@ class Server:
     def workers(self):
         """The pids of the workers, sorted."""
         return sorted(children(self.master))
+
+    def asleep(self):
+        """Wait until all workers have done what there is to do."""
+        wait_for(lambda: all(process_state(pid) == "S"
+                             for pid in self.workers()),
+                 what="the workers to sleep")
 
     def all_workers(self):
         """Wait until there are as many workers as set, and give them."""
