@@ -109,7 +109,7 @@ def on_terminal(words, text="", **options):
     return said.decode(errors="replace").replace("\r\n", "\n")
 
 
-def request(port, method="GET", path="/", body=None, headers=(), within=10,
+def request(port, method="GET", path="/", body=None, headers=(), within=60,
             host="127.0.0.1"):
     """One request: status, headers, text. A Connection refused is raised."""
     connection = http.client.HTTPConnection(host, port, timeout=within)
@@ -134,7 +134,7 @@ class Visitors:
     def visit(self):
         while not self.gone.wait(0.02):
             try:
-                status, _, text = request(self.port, within=30)
+                status, _, text = request(self.port)
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
                 continue

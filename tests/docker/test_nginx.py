@@ -1,6 +1,7 @@
 """System 3: nginx before replicas that share a Redis."""
 
 import base64
+import concurrent.futures
 import contextlib
 import gzip
 import json
@@ -58,7 +59,7 @@ def secret_stack():
 
 def https(secrets, path):
     trusted = ssl.create_default_context(cafile=str(secrets / "tls.crt"))
-    with urllib.request.urlopen(f"https://localhost{path}", timeout=10,
+    with urllib.request.urlopen(f"https://localhost{path}", timeout=60,
                                 context=trusted) as reply:
         return reply.read().decode()
 
@@ -87,9 +88,11 @@ def test_tls_passwords_and_limits():
         # Not by any other way.
         assert request(80, "PUT", "/events/x", '{"value": 1}',
                        [("Content-Type", "application/json")])[0] == 403
-        # 5 a second, and 10 more at once.
-        statuses = {request(80)[0] for _ in range(40)}
-        assert statuses == {200, 429}
+        # 5 a second, and 10 more at once; all at once, or a slow machine has
+        # no more than that.
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            replies = list(pool.map(request, [80] * 40))
+        assert {reply[0] for reply in replies} == {200, 429}
         # A key that nginx may not read is told, not passed over.
         (secrets / "tls.key").chmod(0o600)
         stack.run("docker compose restart nginx")
@@ -147,7 +150,7 @@ def test_what_nginx_adds(stack):
 def test_gzip(stack):
     asked = urllib.request.Request("http://127.0.0.1/", headers={
         "Accept": "text/html", "Accept-Encoding": "gzip"})
-    with urllib.request.urlopen(asked, timeout=10) as reply:
+    with urllib.request.urlopen(asked, timeout=60) as reply:
         assert reply.headers["Content-Encoding"] == "gzip"
         assert b"<html" in gzip.decompress(reply.read())
 

@@ -29,7 +29,7 @@ CLOSE = re.compile(rb"\r\nConnection: close\r\n", re.I)
 NUMBER = re.compile(rb"visits: (\d+)\n\Z")
 NAMED = re.compile(rb'{"counter":"([^"]+)","value":(\d+),')
 TOKEN = "load"  # the server's ADMIN_TOKEN, for drops
-LAST_ANSWERS = 15
+LAST_ANSWERS = 60
 PAUSE = 0.01
 
 
@@ -122,7 +122,7 @@ class Caller:
         """Open the connection and send the first batch."""
         try:
             self.socket = socket.create_connection(
-                ("127.0.0.1", self.load.port), 10)
+                ("127.0.0.1", self.load.port), 60)
         except ConnectionRefusedError:
             self.fail("refused", 1)
             return

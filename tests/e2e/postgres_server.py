@@ -65,7 +65,7 @@ class PostgresServer:
             self.process = subprocess.Popen(
                 as_postgres(words), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True, cwd="/")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while wait and not self.answers():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
@@ -85,7 +85,7 @@ class PostgresServer:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        self.process.wait(30)
+        self.process.wait(60)
 
     def pids(self):
         """All of its processes."""

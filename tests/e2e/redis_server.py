@@ -19,7 +19,7 @@ class RedisError(Exception):
 class Redis:
     """One connection: call("GET", "key")."""
 
-    def __init__(self, address, timeout=10):
+    def __init__(self, address, timeout=60):
         family = (socket.AF_UNIX if isinstance(address, str)
                   else socket.AF_INET)
         self.socket = socket.socket(family)
@@ -106,7 +106,7 @@ class RedisServer:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while wait and not self.answers():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
@@ -122,7 +122,7 @@ class RedisServer:
     def stop(self, number=signal.SIGTERM):
         """End it; it keeps its folder and can be started again."""
         self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(60)
 
     def freeze(self):
         """It hangs: what is sent to it stays in its socket."""

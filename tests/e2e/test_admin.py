@@ -366,7 +366,9 @@ def test_sighup_reads_the_file_again(store):
         assert taken(server, "second") and not taken(server, "first")
         assert "ADMIN_TOKEN_FILE" in server.stderr()
         # A worker that dies has a successor that knows the same.
-        os.kill(server.all_workers()[0], signal.SIGKILL)
+        victim = server.all_workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: victim not in server.workers(), what="its end")
         server.all_workers()
         assert taken(server, "second") and not taken(server, "first")
         assert "second" not in server.stderr()

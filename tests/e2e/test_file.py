@@ -254,7 +254,9 @@ def test_a_bind_mounted_single_file_is_written_in_place(store):
 
 # Locked, read-only, full
 
-TIMEOUT = 1000
+TIMEOUT = 1000  # ms
+# What an answer may take beyond twice that, seconds: a busy machine.
+MARGIN = 2 * visitd.PATIENCE
 
 
 @contextlib.contextmanager
@@ -276,14 +278,14 @@ def test_promise_5_a_held_lock_is_503_within_the_timeout(store):
             assert reply.status == 503
             assert reply["Retry-After"] == "1"
             assert reply.json["error"].startswith("store unavailable: ")
-            assert TIMEOUT / 1000 * 0.9 < took < 2 * TIMEOUT / 1000
+            assert TIMEOUT / 1000 * 0.9 < took < 2 * TIMEOUT / 1000 + MARGIN
             begun = time.monotonic()
-            for _ in range(5):
+            for _ in range(20):
                 assert server.get().status == 503
             assert server.get("/health").status == 503
-            assert time.monotonic() - begun < TIMEOUT / 1000
-        wait_for(lambda: server.get().status == 200,
-                 within=2 * TIMEOUT / 1000 + 2, what="recovery")
+            took = time.monotonic() - begun
+            assert took < 20 * TIMEOUT / 1000 / 2, "most do not wait"
+        wait_for(lambda: server.get().status == 200, what="recovery")
         assert server.get("/health").status == 200
         assert store.total() == 2
 
@@ -302,16 +304,21 @@ def test_promise_5_every_worker_comes_back_after_a_lock(store):
             client.close()
 
 
+def waits_for_lock(pid):
+    """Whether a process stands in the queue for a flock."""
+    with open("/proc/locks", encoding="ascii") as locks:
+        return any("->" in line and f" {pid} " in line for line in locks)
+
+
 def test_a_lock_held_for_less_than_the_timeout_only_delays(store):
-    with Server(store, STORE_TIMEOUT=5000) as server:
+    with Server(store, WORKERS=1, STORE_TIMEOUT=60000) as server:
         server.visit()
+        (worker,) = server.workers()
         with server.client() as client:
             with lock_held(store.visits):
                 client.send(visitd.render())
-                client.socket.settimeout(0.2)
-                with pytest.raises(TimeoutError):
-                    client.socket.recv(1)
-            client.socket.settimeout(10)
+                wait_for(lambda: waits_for_lock(worker), what="a waiter")
+                assert client.silent()
             assert client.reply().number == 2
 
 

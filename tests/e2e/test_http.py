@@ -1,6 +1,7 @@
 """HTTP/1.1 as RFC 9110 and 9112 have it: connections, order, framing."""
 
 import re
+import select
 import socket
 import struct
 import time
@@ -141,11 +142,11 @@ def test_a_reader_who_does_not_read_gets_all_in_the_end(shared):
             try:
                 unsent = unsent[client.socket.send(unsent):]
             except BlockingIOError:
-                client.socket.settimeout(20)
+                client.socket.settimeout(60)
                 client.buffer += client.socket.recv(65536)
                 client.socket.setblocking(False)
         client.end()
-        client.socket.settimeout(20)
+        client.socket.settimeout(60)
         received = [client.buffer]
         while chunk := client.socket.recv(1 << 20):
             received.append(chunk)
@@ -463,17 +464,15 @@ def test_an_incomplete_head_is_408_after_10_seconds(store):
     with visitd.Server(store) as server:
         fragments = [b"G", b"GET / HTTP/1.1\r\n", REQUEST[:-2], REQUEST[:-1]]
         begun = time.monotonic()
-        quiet = [Client(server.port, timeout=25) for _ in fragments]
-        dribbler = Client(server.port, timeout=25)
+        quiet = [Client(server.port) for _ in fragments]
+        dribbler = Client(server.port)
         for client, fragment in zip(quiet, fragments):
             client.send(fragment)
         dribbler.send(b"GET / HTTP/1.1\r\nX: ")
-        while time.monotonic() - begun < HEAD_DEADLINE - 1:
+        poll = select.poll()
+        poll.register(dribbler.socket, select.POLLIN)
+        while not poll.poll(1000):
             dribbler.send(b"v")
-            dribbler.socket.settimeout(1)
-            with pytest.raises(TimeoutError):
-                dribbler.socket.recv(1)
-        dribbler.socket.settimeout(25)
         for client in (*quiet, dribbler):
             reply = client.reply()
             took = time.monotonic() - begun

@@ -733,6 +733,21 @@ class Server:
         return reply.number
 
 
+def stuff(server, sock, data):
+    """Send this again and again on a socket that nobody reads, until it takes
+    no more although the workers have done all that they can: the bytes."""
+    sent = asleep = 0
+    sock.setblocking(False)
+    while asleep < 3:
+        try:
+            sent += sock.send(memoryview(data)[sent % len(data):])
+            asleep = 0
+        except BlockingIOError:
+            server.asleep()
+            asleep += 1
+    return sent
+
+
 # Answers of a store that fails
 
 

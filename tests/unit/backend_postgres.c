@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TRIES = 20000 };
+enum { TRIES = 60000 };
 
 static pid_t server;
 static char folder[64], binaries[256], database[32];

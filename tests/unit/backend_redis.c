@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TRIES = 5000 };
+enum { TRIES = 60000 };
 
 static pid_t server;
 static redisContext *redis;
