@@ -330,7 +330,7 @@ def test_a_reader_on_its_way_while_a_total_is_dropped(store, cache, proxy):
 
 def test_a_set_that_may_have_been_made_is_not_read_old(store, cache):
     """PostgreSQL hangs in it: its tombstone is there again."""
-    with Server(store, ADMIN_TOKEN=TOKEN, STORE_TIMEOUT=300,
+    with Server(store, ADMIN_TOKEN=TOKEN, STORE_TIMEOUT=1000,
                 WORKERS=1) as server:
         for _ in range(3):
             server.visit()
@@ -339,7 +339,7 @@ def test_a_set_that_may_have_been_made_is_not_read_old(store, cache):
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM visit_counter FOR UPDATE")
             refusal(server, "/visits", "PUT", ADMIN, b'{"value": 50}')
-            assert cache.call("PTTL", GONE) > 300
+            assert cache.call("PTTL", GONE) > 1000
         connection.close()
 
 

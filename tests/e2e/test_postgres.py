@@ -504,7 +504,7 @@ def test_statements_that_a_pooler_forgets(store, text):
 
 def test_promise_5_a_row_that_somebody_has_locked(store):
     """503 by the deadline; the rest of the time is not waited away again."""
-    with Server(store, WORKERS=1, STORE_TIMEOUT=300) as server:
+    with Server(store, WORKERS=1, STORE_TIMEOUT=1000) as server:
         assert server.visit() == 1
         with session(store) as cursor:
             cursor.execute("SELECT FROM visit_counter FOR UPDATE")

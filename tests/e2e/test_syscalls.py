@@ -45,7 +45,8 @@ class Trace:
         for file in self.prefix.parent.glob("trace.*"):
             lines += file.read_text(errors="replace").splitlines()
         found = []
-        for line in sorted(lines):
+        # By time alone: what a process did at one time stays in its order.
+        for line in sorted(lines, key=lambda line: line.split(" ")[0]):
             call = CALL.match(line)
             if call:
                 found.append((call.group(1), call.group(2),
