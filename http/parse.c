@@ -256,6 +256,12 @@ static int parse_read_line(struct bytes *in, struct http_request *r, int *major)
 	return more > 0 ? parse_read_target(in, target, r) : more;
 }
 
+/* What a name of this length sets in r->name_lengths. */
+static uint64_t parse_length_bit(struct slice name)
+{
+	return UINT64_C(1) << (name.n & 63);
+}
+
 /* The header section and the empty line behind it. */
 static int parse_read_fields(struct bytes *in, struct http_request *r)
 {
@@ -267,9 +273,11 @@ static int parse_read_fields(struct bytes *in, struct http_request *r)
 		if (r->fields_len == HTTP_FIELDS_MAX)
 			return bytes_fail(in, 431,
 					  "more than 100 header fields");
-		int done = bytes_read_field(in, &r->fields[r->fields_len]);
+		struct http_field *field = &r->fields[r->fields_len];
+		int done = bytes_read_field(in, field);
 		if (done <= 0)
 			return done;
+		r->name_lengths |= parse_length_bit(field->name);
 		r->fields_len++;
 	}
 }
@@ -472,6 +480,9 @@ ssize_t http_parse(const char *buf, size_t len, struct http_request *r,
 const struct http_field *http_field_next(const struct http_request *r,
 					 struct slice name, size_t *at)
 {
+	/* Most look-ups are in vain, and end here. */
+	if (!(r->name_lengths & parse_length_bit(name)))
+		return NULL;
 	while (*at < r->fields_len) {
 		const struct http_field *field = &r->fields[(*at)++];
 

@@ -50,7 +50,8 @@ struct http_request {
 	bool chunked;
 	int64_t content_length; /* 0 without one */
 	bool expects_continue;
-	bool expects_unknown; /* 417 */
+	bool expects_unknown;  /* 417 */
+	uint64_t name_lengths; /* bit n: a name has n bytes, modulo 64 */
 	size_t fields_len;
 	struct http_field fields[HTTP_FIELDS_MAX];
 };

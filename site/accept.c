@@ -90,6 +90,17 @@ static bool accept_is_stronger(const struct wish *a, const struct wish *b)
 	return a->order < b->order;
 }
 
+/* Whether any type will do, as most programs say it. */
+static bool accept_is_any(const struct http_request *request)
+{
+	size_t at = 0;
+	const struct http_field *field =
+		http_field_next(request, SLICE("accept"), &at);
+
+	return !field || (slice_equal(field->value, SLICE("*/*")) &&
+			  !http_field_next(request, SLICE("accept"), &at));
+}
+
 enum media accept_media(const struct http_request *request, unsigned offered,
 			enum media first)
 {
@@ -98,6 +109,8 @@ enum media accept_media(const struct http_request *request, unsigned offered,
 	size_t at = 0;
 	int order = 0;
 
+	if (accept_is_any(request))
+		return first;
 	while ((field = http_field_next(request, SLICE("accept"), &at))) {
 		struct slice list = field->value, element;
 

@@ -26,6 +26,7 @@ static void add_field(struct asked *asked, const char *value, size_t len)
 		.value = slice_trim(
 			(struct slice){asked->values[r->fields_len], len}),
 	};
+	r->name_lengths = UINT64_MAX; /* for all that the parser knows */
 	r->fields_len++;
 }
 

@@ -287,8 +287,13 @@ static void check_taken(const struct answer *answer)
 	must(empty <= HTTP_EMPTY_LINES_MAX);
 	check_line(r, line);
 	must(rest.n <= HTTP_SECTION_MAX + 2);
-	for (size_t i = 0; i < r->fields_len; i++)
+	for (size_t i = 0; i < r->fields_len; i++) {
+		size_t at = i;
+
 		check_field(r, take_line(&rest), &r->fields[i], &facts);
+		must(http_field_next(r, r->fields[i].name, &at) ==
+		     &r->fields[i]);
+	}
 	must(rest.n == 2 && memcmp(rest.p, "\r\n", 2) == 0);
 	check_facts(r, &facts);
 }

@@ -970,6 +970,28 @@ static void test_fields(void **state)
 	test_free(r);
 }
 
+/* A name of any length is found, and one a byte longer or shorter is none. */
+static void test_field_names(void **state)
+{
+	struct http_request *r = test_malloc(sizeof(*r));
+	char text[512], name[201];
+
+	(void)state;
+	memset(name, 'x', sizeof(name));
+	for (int n = 2; n < 200; n++) {
+		snprintf(text, sizeof(text),
+			 "GET / HTTP/1.1\r\nHost: a\r\n%.*s: 1\r\n\r\n", n,
+			 name);
+		request_read(r, text);
+		for (int of = n - 1; of <= n + 1; of++) {
+			struct slice asked = {name, (size_t)of};
+
+			assert_int_equal(http_field_value(r, asked).n, of == n);
+		}
+	}
+	test_free(r);
+}
+
 static void test_list(void **state)
 {
 	static const struct {
@@ -1028,6 +1050,7 @@ int main(void)
 		cmocka_unit_test(test_pipeline),
 		cmocka_unit_test(test_line_of_a_bad_request),
 		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_field_names),
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_method_names),
 	};
