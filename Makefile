@@ -161,7 +161,7 @@ STORE_E2E := test_admin.py test_commands.py test_counters.py \
 	test_exactness.py test_export.py test_items.py test_names.py \
 	test_net.py test_transfer.py
 STORE_E2E_redis := test_cluster.py test_redis.py
-STORE_E2E_postgres := test_cache.py test_postgres.py
+STORE_E2E_postgres := test_cache.py test_pgbouncer.py test_postgres.py
 
 test-store: all
 	@$(MAKE) -s --no-print-directory $(STRICT) unit \

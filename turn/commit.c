@@ -8,7 +8,12 @@
  */
 #include "turn/turn.h"
 
+#include "util/clock.h"
 #include "util/hash.h"
+
+#include <stdio.h>
+
+enum { HEALTH_MS = 1000 /* between two pings */ };
 
 /* The answer to a set shows the total: the job goes on as a read of it. */
 static void commit_change(struct job *job)
@@ -55,17 +60,31 @@ static void commit_items(struct turn *turn)
 	commit_take_items(turn, CALL_ITEM, turn->items);
 }
 
+/* A ping costs the store a visit: one a second, whoever asks. */
+static void commit_ask_health(struct health *health)
+{
+	int64_t now = clock_ms();
+
+	if (now < health->until)
+		return;
+	health->status = store_ping();
+	health->until = now + HEALTH_MS;
+	snprintf(health->error, sizeof(health->error), "%s",
+		 health->status ? store_error() : "");
+}
+
 static void commit_pings(struct turn *turn)
 {
-	int status = store_ping();
-	const char *error = status ? store_error() : "";
+	struct health *health = &turn->health;
+
+	commit_ask_health(health);
 
 	for (size_t i = 0; i < turn->len; i++) {
 		struct job *job = &turn->places[i].job;
 
 		if (job->call == CALL_PING) {
-			job->status = status;
-			job->error = error;
+			job->status = health->status;
+			job->error = health->error;
 		}
 	}
 }
@@ -159,6 +178,16 @@ static void commit_settle(const struct tally *tally, struct place *place)
 	job->today = tally->today > later ? tally->today - later : 0;
 }
 
+/* What became of a visit is newer than an answer to a ping that says something
+ * else. */
+static void commit_compare_health(struct health *health,
+				  const struct tally *tally)
+{
+	if (tally->n > 0 && store_is_home(tally->counter) &&
+	    (tally->status != 0) != (health->status != 0))
+		health->until = 0;
+}
+
 void turn_commit(struct turn *turn)
 {
 	if (turn->change)
@@ -173,6 +202,8 @@ void turn_commit(struct turn *turn)
 	if (turn->tallies_len == 0)
 		return;
 	store_add(turn->tallies, turn->tallies_len);
+	for (size_t i = 0; turn->health.until && i < turn->tallies_len; i++)
+		commit_compare_health(&turn->health, &turn->tallies[i]);
 	for (size_t i = 0; i < turn->len; i++) {
 		struct place *place = &turn->places[i];
 

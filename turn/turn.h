@@ -29,6 +29,7 @@
 #include "store/store.h"
 #include "turn/access.h"
 #include "turn/conn.h"
+#include "util/reason.h"
 
 enum {
 	TURN_RECV = 16384,    /* bytes received from a connection in a turn */
@@ -64,6 +65,13 @@ struct place {
 	int64_t visits; /* of its counter in this turn, up to and with it */
 };
 
+/* The store's last answer to a ping. */
+struct health {
+	int64_t until; /* it may be given, a time of clock_ms() */
+	int status;
+	char error[REASON_MAX];
+};
+
 struct turn {
 	const struct settings *settings;
 	struct conn_pool *pool;
@@ -87,6 +95,7 @@ struct turn {
 	struct item new_items[STORE_NEW_ITEMS_MAX];
 	size_t new_items_len;
 	bool pings; /* a job is CALL_PING */
+	struct health health;
 	struct job
 		*change; /* the CALL_SET or CALL_DROP of this turn, or NULL */
 	size_t arena_used, texts_used;

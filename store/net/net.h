@@ -59,6 +59,7 @@ struct net_peer {
 	int fd;		/* of the conversation, or -1 */
 	enum net_state state;
 	unsigned generation; /* number of conversations opened so far */
+	int64_t up_at;	     /* when the last one was opened, of clock_ms() */
 
 	/* Private to net.c. Times are those of clock_ms(). */
 	struct resolver resolver;
@@ -72,7 +73,6 @@ struct net_peer {
 	char why[256];		  /* its reason, for the calls that fail */
 	int64_t probe_at;	  /* when the next probe is due */
 	int wait;		  /* ms between two probes */
-	int64_t up_at;		  /* when the conversation was opened */
 };
 
 /*

@@ -26,6 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TRIES_MAX = 10 /* of a row that others make and drop meanwhile */ };
+
 /* A tally while it is asked about. */
 struct asked {
 	struct tally *tally;
@@ -131,10 +133,14 @@ static void add_take_row(struct asked *asked, const PGresult *result, int row)
 		add_refuse_total(t);
 }
 
-/* Makes the call of a turn: adding, with the lock or without, or reading. */
-static int add_call(enum statement statement, bool locks, struct asked *asked,
+/* How a turn is added. */
+enum { ADD_LOCKS = 1, ADD_PROBES = 2 };
+
+/* Makes the call of a turn: adding, or reading. */
+static int add_call(enum statement statement, int how, struct asked *asked,
 		    size_t len, int64_t until)
 {
+	bool locks = how & ADD_LOCKS;
 	struct session_number most = session_number(add_largest_total());
 	struct session_number limit =
 		session_number(session_settings()->max_counters);
@@ -142,10 +148,11 @@ static int add_call(enum statement statement, bool locks, struct asked *asked,
 	struct pq_step steps[] = {
 		{.statement = STATEMENT_LOCK},
 		{.statement = (int)statement,
-		 .len = statement == STATEMENT_ADD ? 5 : 3,
+		 .len = statement == STATEMENT_ADD ? 6 : 3,
 		 .values = {adding.names.text, adding.counts.text,
 			    session_today_text(), most.text,
-			    locks ? limit.text : NULL}},
+			    locks ? limit.text : NULL,
+			    how & ADD_PROBES ? "t" : "f"}},
 	};
 	struct pq_step *first = &steps[locks ? 0 : 1];
 
@@ -165,23 +172,23 @@ static int add_call(enum statement statement, bool locks, struct asked *asked,
 /* Reads tallies. Without a table nothing was ever counted. */
 static int add_read(struct asked *asked, size_t len, int64_t until)
 {
-	int status = add_call(STATEMENT_READ, false, asked, len, until);
+	int status = add_call(STATEMENT_READ, 0, asked, len, until);
 
 	if (status && session_misses_table())
-		status = add_call(STATEMENT_READ_TOTALS, false, asked, len,
-				  until);
+		status = add_call(STATEMENT_READ_TOTALS, 0, asked, len, until);
 	if (status && session_misses_table())
 		return 0;
 	return session_judge_table(status);
 }
 
-static int add_write(bool locks, struct asked *asked, size_t len, int64_t until)
+static int add_write(int how, struct asked *asked, size_t len, int64_t until)
 {
-	int status = add_call(STATEMENT_ADD, locks, asked, len, until);
+	int status = add_call(STATEMENT_ADD, how, asked, len, until);
 
 	if (status && session_misses_table() &&
 	    pq_run(session_pq(), session_make_counters, until) == 0)
-		status = add_call(STATEMENT_ADD, true, asked, len, until);
+		status = add_call(STATEMENT_ADD, how | ADD_LOCKS, asked, len,
+				  until);
 	return session_judge_table(status);
 }
 
@@ -202,7 +209,7 @@ static bool add_explain(struct tally *t, const struct asked *now, bool locked)
 {
 	if (now->is_found && now->tally->status)
 		add_refuse_total(t);
-	else if (!now->is_found && locked) {
+	else if (!now->is_found && locked && !store_is_home(t->counter)) {
 		t->status = 507;
 		t->error = reason_write("there are MAX_COUNTERS=%d counters",
 					session_settings()->max_counters);
@@ -216,15 +223,23 @@ static bool add_explain(struct tally *t, const struct asked *now, bool locked)
 	return true;
 }
 
+/* A row that is not in the result, although it is there and not full. */
+static int add_fail_row(struct slice counter)
+{
+	return fail("%s: the row of \"%.*s\" in visit_counter cannot be "
+		    "written: a trigger, a rule or a policy keeps it as it is",
+		    session_pq()->peer.name, (int)counter.n, counter.p);
+}
+
 /* Adds one tally, by itself and with the lock. */
 static int add_again(struct asked *asked, int64_t until)
 {
 	struct tally *t = asked->tally;
 
-	for (;;) {
+	for (int i = 0; i < TRIES_MAX; i++) {
 		struct tally read = {.counter = t->counter};
 		struct asked now = {.tally = &read};
-		int status = add_write(true, asked, 1, until);
+		int status = add_write(ADD_LOCKS, asked, 1, until);
 
 		if (status || asked->is_found)
 			return status;
@@ -232,6 +247,7 @@ static int add_again(struct asked *asked, int64_t until)
 		if (status || add_explain(t, &now, true))
 			return status;
 	}
+	return add_fail_row(t->counter);
 }
 
 /* Reads the rows that were to be added to and were not, into adding.nows. */
@@ -277,6 +293,17 @@ static int add_finish(struct asked *asked, size_t len, bool locked,
 	return status;
 }
 
+/* A probe that has found no row to write. */
+static int add_fail_probe(struct tally *home, int64_t until)
+{
+	struct asked now = {.tally = home};
+	int status = add_read(&now, 1, until);
+
+	if (!status && home->status)
+		return fail("%s", home->error);
+	return status ? status : add_fail_row(home->counter);
+}
+
 /*
  * The turn
  */
@@ -315,7 +342,8 @@ static int add_make(struct tally *tallies, size_t len, int64_t until)
 	status = session_check_table(until);
 	if (!status)
 		status = add_counts(tallies, len)
-				 ? add_write(locks, asked, len, until)
+				 ? add_write(locks ? ADD_LOCKS : 0, asked, len,
+					     until)
 				 : add_read(asked, len, until);
 	return status ? status : add_finish(asked, len, locks, until);
 }
@@ -344,9 +372,32 @@ static void add_ask(struct tally *tallies, size_t len, int64_t until)
 				add_refuse(&tallies[i], 1);
 		return;
 	}
-	failure_tell(FAILURE_HOME, status);
+	/* That counters can be read does not say that visits count again. */
+	if (status || add_counts(tallies, len))
+		failure_tell(FAILURE_HOME, status);
 	if (status)
 		add_refuse(tallies, len);
+}
+
+int add_probe(void)
+{
+	int64_t until = session_deadline();
+	struct tally home = {.counter = SLICE(STORE_HOME)};
+	struct asked asked = {.tally = &home};
+	int how = ADD_PROBES;
+	int status = session_check_table(until);
+
+	add_forget_yesterday(session_today());
+	if (!add_is_known(home.counter))
+		how |= ADD_LOCKS;
+	if (!status)
+		status = add_write(how, &asked, 1, until);
+	if (!status && !asked.is_found)
+		status = add_fail_probe(&home, until);
+	if (!status)
+		add_know(home.counter);
+	failure_tell(FAILURE_HOME, status);
+	return status;
 }
 
 void store_add(struct tally *tallies, size_t len)

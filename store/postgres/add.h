@@ -4,6 +4,11 @@
 #ifndef STORE_POSTGRES_ADD_H
 #define STORE_POSTGRES_ADD_H
 
+/* Adds no visit to the home counter, as a visit is added: the same statement
+ * and commit. Makes missing tables. Gives 0, or 503 with fail(), and tells the
+ * log. */
+int add_probe(void);
+
 /* Forgets what is known of counters, and frees memory. */
 void add_forget(void);
 

@@ -6,6 +6,7 @@
 --   $5 int8    how many counters with names there may be; NULL: visits are added
 --              to rows that exist, and to the home counter, and nothing is pruned.
 --              Otherwise the caller holds the lock, so that the count is exact.
+--   $6 bool    0 visits are added, too: a probe
 -- Gives a row for each counter that was read or added to: its index from 1, the
 -- total, the base of today or NULL, and whether it is new.
 WITH turn AS (
@@ -31,7 +32,8 @@ WITH turn AS (
 ), added AS (
 	-- In the order of the bytes of the names: two workers cannot deadlock.
 	INSERT INTO visit_counter AS c (name, visits)
-	SELECT name, n FROM allowed WHERE n > 0 ORDER BY name COLLATE "C"
+	SELECT name, n FROM allowed WHERE n > 0 OR $6::bool
+	ORDER BY name COLLATE "C"
 	ON CONFLICT (name) DO UPDATE
 	SET visits = coalesce(c.visits, 0) + excluded.visits
 	WHERE coalesce(c.visits, 0) BETWEEN 0 AND $4::int8 - excluded.visits
@@ -52,7 +54,7 @@ WITH turn AS (
 	SELECT name, visits, is_new FROM added
 	UNION ALL
 	SELECT name, coalesce(v.visits, 0), false
-	FROM turn JOIN visit_counter v USING (name) WHERE n = 0
+	FROM turn JOIN visit_counter v USING (name) WHERE n = 0 AND NOT $6::bool
 )
 SELECT t.i, c.visits, coalesce(b.base, h.base), c.is_new
 FROM now c

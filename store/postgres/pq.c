@@ -12,6 +12,7 @@
 
 enum {
 	TRIES_MAX = 100, /* of a call that others made impossible */
+	HOLD_MS = 50,	 /* a pooler's connection is kept */
 	INT4 = 23,	 /* oids of types: pg_type.dat */
 	INT8 = 20,
 };
@@ -64,7 +65,7 @@ static int pq_fail_result(struct pq *pq, const PGresult *result)
 struct parameters {
 	const char *names[16], *values[16];
 	size_t len;
-	char number[NI_MAXHOST], port[16], options[1024]; /* some values */
+	char number[NI_MAXHOST], port[16]; /* some values */
 };
 
 static void pq_add_parameter(struct parameters *p, const char *name,
@@ -105,8 +106,6 @@ static void pq_add_server(struct parameters *p, const struct pq *pq,
 /* Whose database is used, and how. */
 static void pq_add_session(struct parameters *p, const struct settings *s)
 {
-	const char *more = getenv("PGOPTIONS");
-
 	pq_add_parameter(p, "dbname",
 			 s->db_name ? s->db_name
 				    : pq_unless("PGDATABASE", "visitd"));
@@ -118,13 +117,6 @@ static void pq_add_session(struct parameters *p, const struct settings *s)
 	pq_add_parameter(p, "gssencmode", pq_unless("PGGSSENCMODE", "disable"));
 	pq_add_parameter(p, "client_encoding", "UTF8");
 	pq_add_parameter(p, "fallback_application_name", "visitd");
-	/* What nobody waits for any more should not go on there. The last of
-	 * equal options counts. */
-	snprintf(p->options, sizeof(p->options),
-		 "-c statement_timeout=%d "
-		 "-c default_transaction_isolation=read\\ committed %s",
-		 s->store_timeout, more ? more : "");
-	pq_add_parameter(p, "options", p->options);
 }
 
 static enum net_step pq_begin(struct net_peer *peer,
@@ -157,11 +149,34 @@ static void pq_ignore_notice(void *arg, const PGresult *result)
 	(void)result;
 }
 
+/* A setting of sessions, unless the operator has chosen another one. */
+static const char *pq_unless_chosen(const char *name, const char *value)
+{
+	const char *options = getenv("PGOPTIONS");
+
+	return options && strstr(options, name) ? NULL : value;
+}
+
+/*
+ * No option of the connection has these settings: a pooler refuses "options".
+ * A pooler is known by the process that it names, which is not the server's:
+ * it has to make up keys of its own, by which a query is cancelled.
+ */
 static enum net_step pq_ask(struct pq *pq)
 {
+	char pid[16], timeout[16];
+	const char *values[] = {
+		pid,
+		pq_unless_chosen("statement_timeout", timeout),
+		pq_unless_chosen("default_transaction_isolation",
+				 "read committed"),
+	};
+
+	snprintf(pid, sizeof(pid), "%d", PQbackendPID(pq->conn));
+	snprintf(timeout, sizeof(timeout), "%d", pq->settings->store_timeout);
 	PQsetNoticeReceiver(pq->conn, pq_ignore_notice, NULL);
 	if (PQsetnonblocking(pq->conn, 1) < 0 ||
-	    !PQsendQueryParams(pq->conn, greeting, 0, NULL, NULL, NULL, NULL,
+	    !PQsendQueryParams(pq->conn, greeting, 3, NULL, values, NULL, NULL,
 			       0)) {
 		pq_fail_message(pq, PQerrorMessage(pq->conn));
 		return NET_FAILED;
@@ -195,11 +210,15 @@ static void pq_learn(struct pq *pq, const PGresult *result)
 
 	snprintf(pq->durability, sizeof(pq->durability),
 		 "synchronous_commit %s", PQgetvalue(result, 0, 0));
+	if (*PQgetvalue(result, 0, 4) != 't')
+		pq->is_pooled = true;
 	pq->facts = (struct pq_facts){
 		.is_there = *PQgetvalue(result, 0, 1) == 't',
 		.fits = *PQgetvalue(result, 0, 2) == 't' &&
 			(type == INT4 || type == INT8),
 		.is_small = type == INT4,
+		.is_read_committed =
+			strcmp(PQgetvalue(result, 0, 5), "read committed") == 0,
 	};
 }
 
@@ -337,34 +356,79 @@ static int pq_exchange(struct pq *pq, int64_t until)
 	}
 }
 
-/* What was sent: the step that each command belongs to, and whether it only
- * prepares its statement. */
+/* What was sent: the step whose result each command gives. Without one it only
+ * prepares the `statement`, or is part of the frame (-1). */
 struct sent {
 	struct {
 		struct pq_step *step;
-		bool prepares;
-	} commands[2 * PQ_STEPS_MAX];
+		int statement;
+	} commands[PQ_COMMANDS_MAX];
 	int len, done;
 };
+
+static void pq_note_sent(struct sent *sent, struct pq_step *step, int statement)
+{
+	sent->commands[sent->len].step = step;
+	sent->commands[sent->len++].statement = statement;
+}
+
+/*
+ * Through a pooler the next call may have another session, which somebody else
+ * has used meanwhile. So each call brings along what a session would have kept:
+ * its level of isolation, its timeout, and the texts of its statements, which
+ * the server then plans anew each time. There is no BEGIN: pgbouncer in the
+ * mode "statement" closes a connection whose transaction has failed before it
+ * tells the error. Outside of one PostgreSQL warns of SET TRANSACTION, unless
+ * another command has come before; SHOW is one that takes no snapshot.
+ */
+static int pq_send_frame(struct pq *pq, struct sent *sent)
+{
+	char timeout[64];
+	const char *const texts[] = {
+		"SHOW transaction_isolation",
+		"SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+		timeout,
+	};
+
+	snprintf(timeout, sizeof(timeout),
+		 "SELECT set_config('statement_timeout', '%d', true)",
+		 pq->settings->store_timeout);
+	for (int i = pq->facts.is_read_committed ? 2 : 0; i < 3; i++) {
+		if (!PQsendQueryParams(pq->conn, texts[i], 0, NULL, NULL, NULL,
+				       NULL, 0))
+			return pq_broken(pq);
+		pq_note_sent(sent, NULL, -1);
+	}
+	return 0;
+}
+
+static int pq_send_text(struct pq *pq, struct sent *sent, struct pq_step *step)
+{
+	if (!PQsendQueryParams(pq->conn, pq->texts[step->statement], step->len,
+			       NULL, step->values, NULL, NULL, 0))
+		return pq_broken(pq);
+	pq_note_sent(sent, step, step->statement);
+	return 0;
+}
 
 static int pq_send_step(struct pq *pq, struct sent *sent, struct pq_step *step)
 {
 	unsigned bit = 1u << step->statement;
 	char name[16];
 
+	if (pq->is_pooled)
+		return pq_send_text(pq, sent, step);
 	snprintf(name, sizeof(name), "visitd_%d", step->statement);
 	if (!(pq->prepared & bit)) {
 		if (!PQsendPrepare(pq->conn, name, pq->texts[step->statement],
 				   0, NULL))
 			return pq_broken(pq);
-		sent->commands[sent->len].step = step;
-		sent->commands[sent->len++].prepares = true;
+		pq_note_sent(sent, NULL, step->statement);
 	}
 	if (!PQsendQueryPrepared(pq->conn, name, step->len, step->values, NULL,
 				 NULL, 0))
 		return pq_broken(pq);
-	sent->commands[sent->len].step = step;
-	sent->commands[sent->len++].prepares = false;
+	pq_note_sent(sent, step, step->statement);
 	return 0;
 }
 
@@ -372,17 +436,17 @@ static int pq_send_step(struct pq *pq, struct sent *sent, struct pq_step *step)
 static int pq_take_result(struct pq *pq, struct sent *sent, PGresult *result)
 {
 	struct pq_step *step = sent->commands[sent->done].step;
-	bool prepares = sent->commands[sent->done].prepares;
+	int statement = sent->commands[sent->done++].statement;
 
-	sent->done++;
 	switch (PQresultStatus(result)) {
 	case PGRES_COMMAND_OK:
 	case PGRES_TUPLES_OK:
-		if (!prepares) {
+		if (step) {
 			step->result = result;
 			return 0;
 		}
-		pq->prepared |= 1u << step->statement;
+		if (statement >= 0)
+			pq->prepared |= 1u << statement;
 		PQclear(result);
 		return 0;
 	case PGRES_PIPELINE_ABORTED: /* after the one that failed */
@@ -440,6 +504,8 @@ static int pq_call_once(struct pq *pq, struct pq_step *steps, int len,
 	struct sent sent = {.len = 0};
 	int status = pq_ready(pq, until);
 
+	if (!status && pq->is_pooled)
+		status = pq_send_frame(pq, &sent);
 	for (int i = 0; !status && i < len; i++)
 		status = pq_send_step(pq, &sent, &steps[i]);
 	if (!status && !PQpipelineSync(pq->conn))
@@ -463,13 +529,20 @@ static bool pq_is_bad_luck(const struct pq *pq)
 	return pq_is_state(pq, "40001") || pq_is_state(pq, "40P01");
 }
 
-/* Whether nothing was done, because the conversation is not what it was: the
- * statement is not there any more, or its table is another one
- * (invalid_sql_statement_name, feature_not_supported); or another server may be
- * the first now (read_only_sql_transaction). */
+/* Whether nothing was done, because the session is another one than the one
+ * that prepared the statements: invalid_sql_statement_name,
+ * duplicate_prepared_statement. */
+static bool pq_is_of_another(const struct pq *pq)
+{
+	return pq_is_state(pq, "26000") || pq_is_state(pq, "42P05");
+}
+
+/* Whether nothing was done, because the conversation is not what it was: its
+ * table is another one (feature_not_supported), or another server may be the
+ * first now (read_only_sql_transaction). */
 static bool pq_is_out_of_date(const struct pq *pq)
 {
-	return pq_is_state(pq, "26000") || pq_is_state(pq, "0A000") ||
+	return pq_is_of_another(pq) || pq_is_state(pq, "0A000") ||
 	       pq_is_state(pq, "25006");
 }
 
@@ -482,6 +555,7 @@ int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
 	     i++)
 		status = pq_call_once(pq, steps, len, until);
 	if (status && pq_is_out_of_date(pq)) {
+		pq->is_pooled |= pq_is_of_another(pq);
 		net_broken(&pq->peer);
 		status = pq_call_once(pq, steps, len, until);
 	}
@@ -490,6 +564,21 @@ int pq_call(struct pq *pq, struct pq_step *steps, int len, int64_t until)
 	if (status && (pq_is_state(pq, "25006") || pq_is_state(pq, "22003")))
 		net_broken(&pq->peer);
 	return status;
+}
+
+/* A pooler that gives a session to a connection for as long as that lives may
+ * have fewer of them than there are workers: each has its turn. */
+int pq_tick(struct pq *pq)
+{
+	int ms = net_tick(&pq->peer);
+
+	if (!pq->is_pooled || pq->peer.state != NET_OPEN)
+		return ms;
+	int64_t left = pq->peer.up_at + HOLD_MS - clock_ms();
+	if (left > 0)
+		return (int)left;
+	net_broken(&pq->peer);
+	return ms;
 }
 
 int pq_run(struct pq *pq, const char *commands, int64_t until)

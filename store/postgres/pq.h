@@ -23,13 +23,16 @@ enum {
 	PQ_STEPS_MAX = 4,  /* of a call */
 	PQ_PARAMS_MAX = 6, /* of a statement */
 	PQ_SQLSTATE = 5,
+	PQ_COMMANDS_MAX = 2 * PQ_STEPS_MAX + 4, /* that a call sends */
 };
 
-/* What is known of the table visit_counter when a conversation is opened. */
+/* What is known of the database and its table visit_counter when a conversation
+ * is opened. */
 struct pq_facts {
 	bool is_there; /* else the rest is not known */
 	bool fits;     /* it has a unique name and visits of integers, */
 	bool is_small; /* of 32 bits */
+	bool is_read_committed; /* a transaction, by default */
 };
 
 struct pq {
@@ -40,6 +43,7 @@ struct pq {
 	int port;
 	PGconn *conn;
 	bool is_asking;	   /* the greeting, connected */
+	bool is_pooled;	   /* nothing of a session stays: pq_send_frame */
 	unsigned prepared; /* in this conversation, a bit a statement */
 	struct pq_facts facts;
 	char durability[64]; /* "synchronous_commit on"; "": not known */
@@ -64,6 +68,9 @@ void pq_close(struct pq *pq);
  * fail().
  */
 int pq_ready(struct pq *pq, int64_t until);
+
+/* As store_tick, for this server. */
+int pq_tick(struct pq *pq);
 
 /*
  * Makes the steps, by `until` (clock_ms). Gives 0, or 503 with fail(). What the

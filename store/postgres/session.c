@@ -33,12 +33,6 @@ static const char sql_drop[] = {
 static const char sql_each[] = {
 #include "store/postgres/each.sql.inc"
 	0};
-static const char sql_ping[] = {
-#include "store/postgres/ping.sql.inc"
-	0};
-static const char sql_read_only[] = {
-#include "store/postgres/read_only.sql.inc"
-	0};
 static const char sql_create_items[] = {
 #include "store/postgres/create_items.sql.inc"
 	0};
@@ -61,8 +55,6 @@ static const char *const session_texts[STATEMENTS_LEN + 1] = {
 	[STATEMENT_SET] = sql_set,
 	[STATEMENT_DROP] = sql_drop,
 	[STATEMENT_EACH] = sql_each,
-	[STATEMENT_PING] = sql_ping,
-	[STATEMENT_READ_ONLY] = sql_read_only,
 	[STATEMENT_CREATE_ITEMS] = sql_create_items,
 	[STATEMENT_GET_ITEMS] = sql_get_items,
 	NULL,

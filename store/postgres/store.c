@@ -29,54 +29,9 @@ const char store_name[] = "postgres";
 
 static int store_epoll = -1;
 
-/* Whether there is a table of counters by now; if not, whether one could be
- * made, as far as this can be known. */
-static int store_find_table(int64_t until, bool *is_there)
-{
-	struct pq_step steps[] = {{.statement = STATEMENT_IS_THERE},
-				  {.statement = STATEMENT_READ_ONLY}};
-	bool is_read_only = false;
-	int status = pq_call(session_pq(), steps, 2, until);
-
-	if (!status) {
-		*is_there = *PQgetvalue(steps[0].result, 0, 0) == 't';
-		is_read_only =
-			strcmp(PQgetvalue(steps[1].result, 0, 0), "on") == 0;
-	}
-	session_clear(steps, 2);
-	return is_read_only
-		       ? fail("%s: it is read-only", session_pq()->peer.name)
-		       : status;
-}
-
-/* Where only items are asked for there never is a table of counters: an UPDATE
- * at each health check would be an error in the server's log each time. */
-static int store_try(int64_t until)
-{
-	struct pq_step step = {.statement = STATEMENT_PING};
-	struct pq *pq = session_pq();
-	bool is_there = pq->facts.is_there;
-	int status = is_there ? 0 : store_find_table(until, &is_there);
-
-	if (status || !is_there)
-		return status;
-	status = session_judge_table(pq_call(pq, &step, 1, until));
-	session_clear(&step, 1);
-	if (!status || !session_misses_table())
-		return status;
-	pq->facts.is_there = false; /* it was dropped */
-	return store_find_table(until, &is_there);
-}
-
 int store_ping(void)
 {
-	int64_t until = session_deadline();
-	int status = session_check_table(until);
-
-	if (!status)
-		status = store_try(until);
-	failure_tell(FAILURE_HOME, status);
-	return status;
+	return add_probe();
 }
 
 const char *store_durability(void)
@@ -109,7 +64,7 @@ int store_watch(void)
 
 int store_tick(void)
 {
-	int ms = net_tick(&session_pq()->peer), cache_ms = cache_tick();
+	int ms = pq_tick(session_pq()), cache_ms = cache_tick();
 
 	return ms < 0 || (cache_ms >= 0 && cache_ms < ms) ? cache_ms : ms;
 }

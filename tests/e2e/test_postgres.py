@@ -106,13 +106,21 @@ def test_the_table_is_that_of_the_contract(server, store):
     assert tables(store) == ["items", "visit_counter", "visit_history"]
 
 
-def test_reads_and_health_create_nothing(server, store):
-    for target in ("/visits", "/health", "/items/1", "/items/0", "/visits/a"):
+def test_reads_create_nothing(server, store):
+    """But for the first look, which is the visit's own call, without one."""
+    made = ["visit_counter", "visit_history"]
+    assert tables(store) == made
+    assert rows(store) == [("homepage", 0)]
+    store.call("DROP TABLE visit_counter, visit_history")
+    for target in ("/visits", "/items/1", "/items/0", "/visits/a"):
         server.get(target)
     server.request("HEAD", "/")
     for words in (["get"], ["export"]):
         assert command(store, *words).returncode == 0
     assert tables(store) == []
+    assert server.get("/health").status == 200
+    assert tables(store) == made
+    store.call("DROP TABLE visit_counter, visit_history")
     store.call("CREATE TABLE visit_counter"
                " (name text PRIMARY KEY, visits int8 NOT NULL)")
     store.call("INSERT INTO visit_counter VALUES ('homepage', 41)")
@@ -157,7 +165,7 @@ def test_u_0000_is_400(server, store):
         reply = server.request("POST", "/items", JSON, body)
         assert reply.status == 400
         assert "U+0000" in reply.json["error"]
-    assert tables(store) == []
+    assert "items" not in tables(store)
 
 
 @pytest.mark.parametrize("column", ["integer", "int4 NOT NULL", "bigint"])
@@ -373,7 +381,7 @@ def test_a_read_only_failover_and_back(store, role, whose):
         assert make_item(server).status == 503
         store.server.call(f"ALTER {whose} RESET default_transaction_read_only")
         assert recovered(server) == 2
-        assert server.get("/health").status == 200
+        wait_for(lambda: server.get("/health").status == 200, what="health")
 
 
 def test_a_read_only_database_without_tables(store):
@@ -538,14 +546,166 @@ def fill(owner, stack):
 
 
 def test_a_health_check_is_no_error_in_the_log_of_the_server(scratch):
-    """Where only items are asked for there is no table of counters."""
+    """Where only items are asked for, too: the first look makes the tables."""
     with PostgresServer() as owner:
         store = PostgresStore(scratch, owner)
         with Server(store) as server:
             assert make_item(server).status == 201
+            before = owner.log()
             for _ in range(5):
                 assert server.get("/health").status == 200
-            assert "visit_counter" not in owner.log()
+            assert owner.log() == before
+            assert make_item(server).json["id"] == 2, "no id was burnt"
+
+
+# What a visit fails by, and health has to tell; and what mends it.
+VISITS_FAIL = {
+    "no tables, and none may be made": (
+        "", "GRANT CREATE ON SCHEMA public TO {role}"),
+    "no schema": (
+        "{tables} ALTER ROLE {role} SET search_path = nosuch",
+        "ALTER ROLE {role} RESET search_path"),
+    "no right to the days": (
+        "{tables} REVOKE INSERT ON visit_history FROM {role}",
+        "GRANT INSERT ON visit_history TO {role}"),
+    "no right to drop days": (
+        "{tables} REVOKE DELETE ON visit_history FROM {role}",
+        "GRANT DELETE ON visit_history TO {role}"),
+    "no right to write": (
+        "{tables} REVOKE UPDATE ON visit_counter FROM {role}",
+        "GRANT UPDATE ON visit_counter TO {role}"),
+    "rows of others": (
+        "{tables} ALTER TABLE visit_counter ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE visit_counter DISABLE ROW LEVEL SECURITY"),
+    "a trigger that raises": (
+        "{tables} {raises} CREATE TRIGGER t BEFORE INSERT ON visit_counter"
+        " FOR EACH ROW EXECUTE FUNCTION raises()",
+        "DROP TRIGGER t ON visit_counter"),
+    "a trigger that raises at commit": (
+        "{tables} {raises} CREATE CONSTRAINT TRIGGER t"
+        " AFTER INSERT OR UPDATE ON visit_counter"
+        " DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION raises()",
+        "DROP TRIGGER t ON visit_counter"),
+    "a trigger that drops the row": (
+        "{tables} CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN RETURN NULL; END';"
+        " CREATE TRIGGER t BEFORE INSERT ON visit_counter"
+        " FOR EACH ROW EXECUTE FUNCTION drops()",
+        "DROP TRIGGER t ON visit_counter"),
+    "no permission to write at all": (
+        "{tables} ALTER ROLE {role} SET default_transaction_read_only = on",
+        "ALTER ROLE {role} RESET default_transaction_read_only"),
+    "a total below zero": (
+        "{tables} INSERT INTO visit_counter VALUES ('homepage', -1)",
+        "UPDATE visit_counter SET visits = 0"),
+}
+RAISES = ("CREATE FUNCTION raises() RETURNS trigger LANGUAGE plpgsql"
+          " AS $$BEGIN RAISE 'not today'; END$$;")
+# What the README says that a role needs, by what needs it.
+RIGHTS = {
+    "visits": ["SELECT, INSERT, UPDATE ON visit_counter",
+               "SELECT, INSERT, UPDATE, DELETE ON visit_history"],
+    "DELETE": ["DELETE ON visit_counter"],
+    "items": ["SELECT, INSERT ON items", "USAGE ON SEQUENCE items_id_seq"],
+}
+
+
+def make_tables(store, role):
+    """As somebody else's, with the rights that a role needs."""
+    folder = visitd.REPO / "store" / "postgres"
+    for file in ("make_counters.sql", "make_items.sql"):
+        store.call((folder / file).read_text())
+    for rights in RIGHTS.values():
+        for right in rights:
+            store.call(f"GRANT {right} TO {role}")
+
+
+@pytest.mark.parametrize("case", VISITS_FAIL)
+def test_health_says_what_a_visit_finds(store, role, case):
+    breaks, mends = VISITS_FAIL[case]
+    if "{tables}" in breaks:
+        make_tables(store, role)
+    breaks = breaks.format(tables="", role=role, raises=RAISES)
+    if breaks.strip():
+        store.call(breaks)
+    with Server(store, DB_USER=role, WORKERS=1) as server:
+        assert server.get("/health").status == 503
+        assert refusal(server) and refusal(server)
+        assert server.get("/health").status == 503
+        store.call(mends.format(role=role))
+        kill_sessions(store)  # what a role is set to, is of new ones
+        wait_for(lambda: server.get("/health").status == 200, what="health")
+        told = server.visit()
+        assert told == store.total()
+        assert server.get("/health").status == 200
+
+
+def test_rights_that_come_and_go(store, role):
+    """Health tells within two seconds; the log, once each."""
+    make_tables(store, role)
+    with Server(store, DB_USER=role, WORKERS=1) as server:
+        for expected in (1, 2, 3):
+            assert server.visit() == expected
+            assert server.get("/health").status == 200
+            assert server.get("/visits").number == expected
+            store.call(f"REVOKE UPDATE ON visit_counter FROM {role}")
+            with visitd.within(2):
+                wait_for(lambda: server.get("/health").status == 503)
+            for _ in range(3):
+                refusal(server)
+                assert server.get("/visits").number == expected
+            store.call(f"GRANT UPDATE ON visit_counter TO {role}")
+            with visitd.within(2):
+                wait_for(lambda: server.get("/health").status == 200)
+        assert server.stderr().count("permission denied") == 3
+        assert server.stderr().count("works again") == 3
+
+
+def test_a_role_with_the_rights_of_the_readme(store, role):
+    text = re.sub(r"\s+", " ", (visitd.REPO / "README.md").read_text())
+    for rights in RIGHTS.values():
+        for right in rights:
+            assert f"GRANT {right} TO" in text, right
+    make_tables(store, role)
+    store.call("INSERT INTO visit_history"
+               " SELECT 'homepage', date '2001-01-01' + i, 0"
+               " FROM generate_series(1, 500) i")
+    with Server(store, DB_USER=role, ADMIN_TOKEN=TOKEN) as server:
+        assert server.visit() == 1
+        assert server.get("/hit/a").number == 1
+        assert put(server, "a", 5).status == 200
+        assert server.get("/hit/a").number == 6
+        assert server.request("DELETE", "/visits/a", ADMIN).status == 204
+        assert make_item(server).json["id"] == 1
+        assert server.get("/items/1").status == 200
+        assert server.get("/health").status == 200
+    assert command(store, "export", DB_USER=role).stdout == "1 homepage\n"
+
+
+@pytest.mark.parametrize("needs,right", [
+    ("visits", "SELECT ON visit_counter"),
+    ("visits", "INSERT ON visit_counter"),
+    ("visits", "UPDATE ON visit_counter"),
+    ("visits", "SELECT ON visit_history"),
+    ("visits", "INSERT ON visit_history"),
+    ("visits", "UPDATE ON visit_history"),
+    ("visits", "DELETE ON visit_history"),
+    ("DELETE", "DELETE ON visit_counter"),
+    ("items", "SELECT ON items"),
+    ("items", "INSERT ON items"),
+    ("items", "USAGE ON SEQUENCE items_id_seq"),
+])
+def test_no_right_is_needless(store, role, needs, right):
+    make_tables(store, role)
+    with Server(store, DB_USER=role, ADMIN_TOKEN=TOKEN) as server:
+        assert server.get("/hit/a").number == 1
+        store.call(f"REVOKE {right} FROM {role}")
+        reply = (server.request("DELETE", "/visits/a", ADMIN)
+                 if needs == "DELETE" else make_item(server)
+                 if needs == "items" else server.get("/hit/a"))
+        assert reply.status == 503, reply
+        assert (server.get("/health").status == 503) == (needs == "visits")
 
 
 def test_too_many_clients(scratch):
@@ -599,7 +759,7 @@ def test_a_counter_that_others_dropped_needs_room_again(store):
         assert one.get("/hit/a").status == 507
         assert two.request("DELETE", "/visits/b", ADMIN).status == 204
         assert one.get("/hit/a").number == 1
-        assert rows(store) == [("a", 1)]
+        assert rows(store) == [("a", 1), ("homepage", 0)]
 
 
 def test_max_items_with_many_workers(store):

@@ -41,6 +41,8 @@ PATIENCE = 6 if SANITIZED else 2
 # What a busy machine may take to answer, too, ms: where STORE_TIMEOUT does not
 # matter.
 STORE_TIMEOUT = 5000
+# What an answer may take beyond twice its bound, seconds: a busy machine.
+MARGIN = 2 * PATIENCE
 
 
 def noon_zone():
@@ -71,6 +73,15 @@ def wait_for(condition, within=30, what="a condition"):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {within} s in vain for {what}")
         time.sleep(0.002)
+
+
+@contextlib.contextmanager
+def within(seconds):
+    """What the contract bounds."""
+    begun = time.monotonic()
+    yield
+    taken = time.monotonic() - begun
+    assert taken < 2 * seconds + MARGIN, f"it took {taken:.3f} s"
 
 
 def count_on(store, more=300):

@@ -1,2 +1,0 @@
--- Whether counters could be written, by writing none.
-UPDATE visit_counter SET visits = visits WHERE false
