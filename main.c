@@ -2,6 +2,7 @@
 #include "run/run.h"
 #include "store/store.h"
 #include "util/log.h"
+#include "util/misses.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static int serve(struct settings *settings)
 {
 	run_block_signals();
 	log_open((enum log_level)settings->log_level);
+	misses_warn(store_name);
 	run_raise_limits(settings);
 	run_look_at_store(settings);
 	int listener = run_listen(settings);

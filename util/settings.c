@@ -3,6 +3,7 @@
 #include "util/date.h"
 #include "util/log.h"
 #include "util/number.h"
+#include "util/url.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum kind { NUMBER, WORD, TEXT, ADDRESS, SECRET };
+enum kind { NUMBER, WORD, TEXT, ADDRESS, KEY, SECRET };
 
 struct setting {
 	const char *name;
@@ -22,7 +23,9 @@ struct setting {
 	const char *value; /* the default; NULL: none */
 	const char *shown; /* the default as people read it; NULL: `value` */
 	int min, max;	   /* of a NUMBER */
-	const char *words; /* of a WORD: "first|second", meaning 0, 1 ... */
+	/* Of a WORD: "first|second", meaning 0, 1 ...; of a KEY: how it must
+	 * not begin. */
+	const char *words;
 	const char *what;
 };
 
@@ -46,10 +49,18 @@ static const struct setting table[] = {
 	 "Redis store: its host, or the path of its socket"},
 	{"REDIS_PORT", NUMBER, AT(redis_port), "6379", NULL, 1, 65535, NULL,
 	 "its port"},
+	{"REDIS_USER", TEXT, AT(redis_user), NULL, "none", 0, 0, NULL,
+	 "its user (ACL)"},
 	{"REDIS_PASSWORD", SECRET, AT(redis_password), NULL, "none", 0, 0, NULL,
 	 "its password"},
 	{"REDIS_DB", NUMBER, AT(redis_db), "0", NULL, 0, 1000000, NULL,
 	 "the number of its database"},
+	{"REDIS_URL", SECRET, AT(redis_url), NULL, "none", 0, 0, NULL,
+	 "redis://user:password@host:port/db, instead of those five"},
+	{"REDIS_PREFIX", KEY, AT(redis_prefix), NULL, "none", 0, 0, "",
+	 "what every key begins with"},
+	{"REDIS_KEY", KEY, AT(redis_key), "visit_counter:homepage", NULL, 0, 0,
+	 "visit_|item:", "the home counter's key"},
 	{"REDIS_ALLOW_EVICTION", WORD, AT(redis_allow_eviction), "off", NULL, 0,
 	 0, "off|on", "whether it may throw counters away for want of memory"},
 	{"DB_HOST", TEXT, AT(db_host), NULL, "localhost", 0, 0, NULL,
@@ -62,6 +73,8 @@ static const struct setting table[] = {
 	 "its user (or PGUSER)"},
 	{"DB_PASSWORD", SECRET, AT(db_password), NULL, "none", 0, 0, NULL,
 	 "and the password (or PGPASSWORD)"},
+	{"DATABASE_URL", SECRET, AT(database_url), NULL, "none", 0, 0, NULL,
+	 "postgresql://user:password@host:port/database, instead of those"},
 	{"CACHE_TTL", NUMBER, AT(cache_ttl), "60", NULL, 1, 31536000, NULL,
 	 "seconds that a cached total or item lives"},
 	{"STORE_TIMEOUT", NUMBER, AT(store_timeout), "1000", NULL, 1, 600000,
@@ -145,6 +158,33 @@ static int set_address(struct settings *s, const struct setting *row,
 	return 0;
 }
 
+/* Whether braces in a key, if there are any, enclose a hash tag, as Redis looks
+ * for it. */
+static bool is_tagged_well(const char *key)
+{
+	const char *open = strchr(key, '{');
+	const char *close = strchr(open ? open : key, '}');
+
+	return open ? close && close > open + 1 : !close;
+}
+
+static int set_key(struct settings *s, const struct setting *row,
+		   const char *value)
+{
+	for (const char *word = row->words; *word;) {
+		size_t n = strcspn(word, "|");
+
+		if (strncmp(value, word, n) == 0 &&
+		    strcmp(value, row->value) != 0)
+			return -1;
+		word += n + (word[n] == '|');
+	}
+	if (strlen(value) > SETTINGS_KEY_MAX || !is_tagged_well(value))
+		return -1;
+	*text_at(s, row) = value;
+	return 0;
+}
+
 /* A second line in a file, or a NUL, would be somebody's mistake. */
 static bool is_secret(const char *value)
 {
@@ -176,6 +216,13 @@ static void say_takes(const struct setting *row, char *out, size_t cap)
 	case TEXT:
 		snprintf(out, cap, "a path of less than %d bytes", PATH_MAX);
 		break;
+	case KEY:
+		snprintf(out, cap,
+			 "at most %d bytes; braces enclose a hash tag%s%s",
+			 SETTINGS_KEY_MAX,
+			 *row->words ? "; its beginning is none of " : "",
+			 row->words);
+		break;
 	case SECRET:
 		snprintf(out, cap, "1 to %d bytes, none of them a control byte",
 			 SETTINGS_SECRET_MAX);
@@ -186,21 +233,28 @@ static void say_takes(const struct setting *row, char *out, size_t cap)
 	}
 }
 
-static int set_row(struct settings *s, const struct setting *row, char *error,
-		   size_t cap)
+static int set_value(struct settings *s, const struct setting *row,
+		     const char *value)
 {
 	static int (*const setters[])(struct settings *, const struct setting *,
 				      const char *) = {
 		[NUMBER] = set_number, [WORD] = set_word,
 		[TEXT] = set_text,     [ADDRESS] = set_address,
-		[SECRET] = set_secret,
+		[KEY] = set_key,       [SECRET] = set_secret,
 	};
+
+	return setters[row->kind](s, row, value);
+}
+
+static int set_row(struct settings *s, const struct setting *row, char *error,
+		   size_t cap)
+{
 	const char *value = getenv(row->name);
-	char takes[128];
+	char takes[160];
 
 	if (!value || !*value)
 		value = row->value;
-	if (!value || setters[row->kind](s, row, value) == 0)
+	if (!value || set_value(s, row, value) == 0)
 		return 0;
 	say_takes(row, takes, sizeof(takes));
 	snprintf(error, cap, "%s=%.200s: takes %s", row->name,
@@ -308,6 +362,82 @@ static int read_secret(struct settings *s, const struct setting *row,
 	return -1;
 }
 
+/*
+ * URLs
+ */
+
+static const struct setting *find_row(const char *name)
+{
+	const struct setting *row = table;
+
+	while (strcmp(row->name, name) != 0)
+		row++;
+	return row;
+}
+
+static bool is_set(const struct setting *row)
+{
+	const char *value = getenv(row->name);
+
+	return (value && *value) ||
+	       (row->kind == SECRET && secret_path(row) != NULL);
+}
+
+/* A part of a URL becomes a setting that is not set by itself. */
+static int spread_part(struct settings *s, const char *name, const char *part,
+		       char *error, size_t cap)
+{
+	const struct setting *row = find_row(name);
+	char takes[160];
+
+	if (is_set(row))
+		return 0;
+	if (!part && !row->value) {
+		*text_at(s, row) = NULL;
+		return 0;
+	}
+	if (set_value(s, row, part ? part : row->value) == 0)
+		return 0;
+	say_takes(row, takes, sizeof(takes));
+	snprintf(error, cap, "REDIS_URL=...: what it gives for %s takes %s",
+		 name, takes);
+	return -1;
+}
+
+static int spread_redis_url(struct settings *s, char *error, size_t cap)
+{
+	static char room[SETTINGS_SECRET_MAX + 8];
+	struct url url;
+
+	if (!s->redis_url)
+		return 0;
+	const char *fault =
+		strncmp(s->redis_url, "rediss:", 7) == 0
+			? "TLS is not spoken here: connect by a "
+			  "proxy that does, such as stunnel"
+			: url_read(s->redis_url, "redis", room, &url);
+	if (fault) {
+		snprintf(error, cap,
+			 "REDIS_URL=...: takes "
+			 "redis://user:password@host:port/db, escaped with %%: "
+			 "%s",
+			 fault);
+		return -1;
+	}
+	const struct {
+		const char *name, *part;
+	} parts[] = {
+		{"REDIS_HOST", url.host},	  {"REDIS_PORT", url.port},
+		{"REDIS_USER", url.user},	  {"REDIS_DB", url.path},
+		{"REDIS_PASSWORD", url.password},
+	};
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		if (spread_part(s, parts[i].name, parts[i].part, error, cap) <
+		    0)
+			return -1;
+	return 0;
+}
+
 /* One line, whatever the value holds. */
 static int refuse(char *error)
 {
@@ -327,6 +457,8 @@ int settings_read_secrets(struct settings *s, char *error, size_t cap)
 		    read_secret(s, &table[i], status ? untold : error,
 				status ? sizeof(untold) : cap) < 0)
 			status = -1;
+	if (!status)
+		status = spread_redis_url(s, error, cap);
 	return status ? refuse(error) : 0;
 }
 

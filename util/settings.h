@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { SETTINGS_SECRET_MAX = 4096 /* bytes */ };
+enum {
+	SETTINGS_SECRET_MAX = 4096, /* bytes */
+	SETTINGS_KEY_MAX = 200,	    /* of REDIS_PREFIX, and of REDIS_KEY */
+};
 
 enum sync_mode { SYNC_ALWAYS, SYNC_EVERYSEC, SYNC_NO };
 
@@ -26,13 +29,17 @@ struct settings {
 	const char *redis_host;	 /* a name, an address, the path of a socket; or
 				    NULL */
 	int redis_port;
-	const char *redis_password; /* NULL: none */
+	const char *redis_user, *redis_password; /* NULL: none */
+	const char *redis_url;			 /* spread over the others */
+	const char *redis_prefix;		 /* of all keys; or NULL */
+	const char *redis_key;			 /* of the home counter */
 	int redis_db;
 	int redis_allow_eviction;			       /* 0 or 1 */
 	const char *db_host, *db_name, *db_user, *db_password; /* or NULL */
 	int db_port;					       /* 0: none */
-	int cache_ttl;					       /* seconds */
-	int store_timeout; /* milliseconds */
+	const char *database_url; /* postgresql://...; or NULL */
+	int cache_ttl;		  /* seconds */
+	int store_timeout;	  /* milliseconds */
 	int max_counters;
 	int max_items;
 	int max_connections;	 /* of one worker */

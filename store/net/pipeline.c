@@ -8,6 +8,7 @@
 #include "store/net/pipeline.h"
 
 #include "store/failure.h"
+#include "store/net/keys.h"
 #include "util/clock.h"
 #include "util/grow.h"
 #include "util/number.h"
@@ -619,7 +620,9 @@ int pipeline_open(const struct settings *settings)
 {
 	memset(&pipeline, 0, sizeof(pipeline));
 	pipeline.settings = settings;
+	keys_open(settings);
 	pipeline.login = (struct resp_login){
+		.user = settings->redis_user,
 		.password = settings->redis_password,
 		.db = settings->redis_db,
 		.allow_eviction = settings->redis_allow_eviction,

@@ -191,6 +191,7 @@ static const struct question {
 	CONFIG_GET("appendfsync", fsync),
 	CONFIG_GET("save", save),
 	{.words = {SLICE_INIT("INFO"), SLICE_INIT("cluster")}},
+	{.words = {SLICE_INIT("INFO"), SLICE_INIT("server")}},
 };
 
 const struct slice *resp_question(int i, size_t *argc)
@@ -212,17 +213,23 @@ static void resp_learn_text(struct resp_facts *facts,
 		 is_pair ? reply->element[1]->str : "");
 }
 
+static bool resp_says(const redisReply *reply, const char *words)
+{
+	return reply->type == REDIS_REPLY_STRING && strstr(reply->str, words);
+}
+
 void resp_learn(struct resp_facts *facts, int i, const redisReply *reply)
 {
 	if (i == 0)
-		facts->is_denied = false;
+		facts->is_denied = facts->is_cluster = facts->is_sentinel =
+			false;
 	if (questions[i].size) {
 		resp_learn_text(facts, &questions[i], reply);
 		return;
 	}
-	facts->is_cluster = reply->type == REDIS_REPLY_STRING &&
-			    strstr(reply->str, "cluster_enabled:1");
-	facts->is_known = true;
+	facts->is_cluster |= resp_says(reply, "cluster_enabled:1");
+	facts->is_sentinel |= resp_says(reply, "redis_mode:sentinel");
+	facts->is_known = i == RESP_QUESTIONS - 1;
 }
 
 int resp_check_eviction(const struct resp *resp)
@@ -247,14 +254,18 @@ static int resp_put_greeting(struct resp *resp)
 	const struct resp_login *login = resp->login;
 	char db[NUMBER_MAX];
 	const struct slice auth[] = {
-		SLICE("AUTH"),
+		SLICE("AUTH"), slice_of(login->user ? login->user : ""),
 		slice_of(login->password ? login->password : "")};
+	const struct slice old_auth[] = {auth[0], auth[2]};
 	const struct slice select[] = {SLICE("SELECT"),
 				       {db, number_write(db, login->db)}};
 	const struct slice ping[] = {SLICE("PING")};
 
 	resp_begin(resp);
-	if (login->password && resp_put_command(resp, 2, auth) < 0)
+	/* Redis 5 knows no users. */
+	if (login->user ? resp_put_command(resp, 3, auth) < 0
+			: login->password &&
+				  resp_put_command(resp, 2, old_auth) < 0)
 		return -1;
 	if (login->db && resp_put_command(resp, 2, select) < 0)
 		return -1;
@@ -268,19 +279,41 @@ static int resp_put_greeting(struct resp *resp)
 	return resp_put_command(resp, 1, ping);
 }
 
+/* Its own words, and what can be done. */
+static int resp_fail_login(const struct resp *resp, const char *words)
+{
+	bool lacks = strncmp(words, "NOAUTH", 6) == 0;
+	bool is_wrong = strncmp(words, "WRONGPASS", 9) == 0 ||
+			strncmp(words, "ERR invalid password", 20) == 0;
+
+	return fail("%s says: %s%s", resp->peer.name, words,
+		    lacks      ? " (set REDIS_PASSWORD)"
+		    : is_wrong ? " (look at REDIS_USER and REDIS_PASSWORD)"
+			       : "");
+}
+
 /* A server that cannot save answers MISCONF even to a PING, but it can be
  * read. */
 static int resp_check_greeting(struct resp *resp, const redisReply *reply)
 {
 	if (reply->type != REDIS_REPLY_ERROR || resp_is_error(reply, "MISCONF"))
 		return 0;
-	return fail("%s says: %s", resp->peer.name, reply->str);
+	return resp_fail_login(resp, reply->str);
+}
+
+static int resp_fail_sentinel(const struct resp *resp)
+{
+	return fail("%s is a Sentinel, which keeps no counters and is not "
+		    "asked where they are: set REDIS_HOST and REDIS_PORT to "
+		    "the server, or to a proxy that follows it",
+		    resp->peer.name);
 }
 
 /* Number of the greeting's replies before those to the questions. */
 static int resp_logins(const struct resp *resp)
 {
-	return (resp->login->password != NULL) + (resp->login->db != 0);
+	return (resp->login->user || resp->login->password) +
+	       (resp->login->db != 0);
 }
 
 /* Takes reply number i of the greeting. */
@@ -290,12 +323,26 @@ static int resp_take_greeting(struct resp *resp, const redisReply *reply, int i)
 
 	if (question < 0)
 		return resp_check_greeting(resp, reply);
+	if (question == RESP_QUESTIONS && resp_check_greeting(resp, reply))
+		return 503;
+	if (question == RESP_QUESTIONS && resp->facts.is_sentinel)
+		return resp_fail_sentinel(resp);
 	if (question == RESP_QUESTIONS)
-		return resp_check_greeting(resp, reply)
-			       ? 503
-			       : resp_check_eviction(resp);
+		return resp_check_eviction(resp);
 	resp_learn(&resp->facts, question, reply);
 	return 0;
+}
+
+/*
+ * A server that wants no connection says so without having been asked, and
+ * closes it: "DENIED Redis is running in protected mode ...", "ERR max number
+ * of clients reached". What it says is the reason, and not that it has closed.
+ */
+static enum net_step resp_fail_greeting(const struct resp *resp)
+{
+	if (*resp->refusal)
+		resp_fail_login(resp, resp->refusal);
+	return NET_FAILED;
 }
 
 static enum net_step resp_greet(struct resp *resp)
@@ -303,10 +350,14 @@ static enum net_step resp_greet(struct resp *resp)
 	int all = resp_logins(resp) + RESP_QUESTIONS + 1;
 	redisReply *reply;
 	int got = 0;
+	bool failed = resp_send(resp) < 0;
 
-	if (resp_send(resp) < 0 || resp_receive(resp) < 0)
-		return NET_FAILED;
+	failed |= resp_receive(resp) < 0;
 	while (resp->greeted < all && (got = resp_take(resp, &reply)) > 0) {
+		if (resp->greeted == 0 && reply->type == REDIS_REPLY_ERROR &&
+		    !resp_is_error(reply, "NOPERM"))
+			snprintf(resp->refusal, sizeof(resp->refusal), "%s",
+				 reply->str);
 		int status = resp_take_greeting(resp, reply, resp->greeted++);
 
 		freeReplyObject(reply);
@@ -315,6 +366,8 @@ static enum net_step resp_greet(struct resp *resp)
 	}
 	if (got < 0)
 		return NET_FAILED;
+	if (failed && resp->greeted < all)
+		return resp_fail_greeting(resp);
 	if (resp->greeted == all)
 		return NET_DONE;
 	return resp->sent < resp->out_len ? NET_WRITE : NET_READ;
@@ -343,6 +396,7 @@ static enum net_step resp_begin_opening(struct net_peer *peer,
 
 	resp->is_connected = false;
 	resp->greeted = 0;
+	resp->refusal[0] = '\0';
 	peer->fd = net_connect(address);
 	if (peer->fd < 0) {
 		fail("%s:", peer->name);

@@ -17,7 +17,7 @@
 #include <stddef.h>
 
 struct resp_login {
-	const char *password; /* or NULL */
+	const char *user, *password; /* or NULL */
 	int db;
 	bool allow_eviction; /* of keys without a time to live */
 };
@@ -31,6 +31,7 @@ struct resp_facts {
 	char fsync[16];	    /* appendfsync */
 	char save[128];	    /* of the RDB file: "3600 1 300 100" */
 	bool is_cluster;
+	bool is_sentinel; /* which keeps no counters */
 };
 
 struct resp {
@@ -41,7 +42,8 @@ struct resp {
 	char *out;				 /* bytes to send */
 	size_t out_len, out_cap, sent, received; /* of this call */
 	bool is_connected;
-	int greeted; /* replies to the greeting so far */
+	int greeted;	   /* replies to the greeting so far */
+	char refusal[256]; /* the first of them, if it is an error; or "" */
 };
 
 /* Parameters and result are those of net_open; the login must outlive it. */
@@ -81,7 +83,7 @@ bool resp_is_clean(const struct resp *resp);
 bool resp_is_error(const redisReply *reply, const char *code);
 
 /* Commands that ask for the facts, and what is learnt from their replies. */
-enum { RESP_QUESTIONS = 5 };
+enum { RESP_QUESTIONS = 6 };
 const struct slice *resp_question(int i, size_t *argc);
 void resp_learn(struct resp_facts *facts, int i, const redisReply *reply);
 

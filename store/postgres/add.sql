@@ -26,9 +26,14 @@ WITH turn AS (
 	WHERE k + (SELECT count(*) FROM visit_counter WHERE name <> 'homepage')
 		<= $5::int8
 ), pruned AS (
+	-- The newest 40 days of a counter stay, 400 of the home counter, whatever
+	-- today is: a clock that is ahead for one visit must not cost the others.
 	DELETE FROM visit_history h USING turn t
 	WHERE $5::int8 IS NOT NULL AND h.name = t.name
-	AND h.day < $3::date - 31
+	AND h.day <= (
+		SELECT o.day FROM visit_history o WHERE o.name = t.name
+		ORDER BY o.day DESC
+		OFFSET CASE WHEN t.name = 'homepage' THEN 400 ELSE 40 END LIMIT 1)
 ), added AS (
 	-- In the order of the bytes of the names: two workers cannot deadlock.
 	INSERT INTO visit_counter AS c (name, visits)

@@ -4,6 +4,7 @@
 #include "store/failure.h"
 #include "store/index.h"
 #include "store/item.h"
+#include "store/net/keys.h"
 #include "store/net/pipeline.h"
 #include "util/clock.h"
 #include "util/hash.h"
@@ -15,16 +16,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define TOTAL_KEY "visit_counter:"
-#define DAY_KEY	  "visit_day:{" TOTAL_KEY
-#define GONE_KEY  "visit_gone:{" TOTAL_KEY
-#define ITEM_KEY  "item:"
-
 enum {
 	TIMEOUT_PART = 10, /* of STORE_TIMEOUT; within these bounds, ms: */
 	TIMEOUT_MIN = 5,
 	TIMEOUT_MAX = 100,
-	KEY_MAX = sizeof(GONE_KEY) + STORE_NAME_MAX + sizeof("}"),
 	MISSED_MAX = 256, /* counters that could not be refreshed */
 };
 
@@ -129,27 +124,15 @@ static const redisReply *cache_reply_to(size_t command, enum use use, int type)
 }
 
 struct keys {
-	char total_bytes[KEY_MAX], day_bytes[KEY_MAX], gone_bytes[KEY_MAX];
+	struct key total_bytes, day_bytes, gone_bytes;
 	struct slice total, day, gone;
 };
 
-static struct slice cache_put_key(char *to, struct slice head,
-				  struct slice name, struct slice tail)
-{
-	char *end = text_put(text_put(text_put(to, head), name), tail);
-
-	return slice_between(to, end);
-}
-
-/* The braces, Redis's hash tag, give the three of them one slot. */
 static void cache_make_keys(struct keys *keys, struct slice name)
 {
-	keys->total = cache_put_key(keys->total_bytes, SLICE(TOTAL_KEY), name,
-				    SLICE(""));
-	keys->day = cache_put_key(keys->day_bytes, SLICE(DAY_KEY), name,
-				  SLICE("}"));
-	keys->gone = cache_put_key(keys->gone_bytes, SLICE(GONE_KEY), name,
-				   SLICE("}"));
+	keys->total = keys_total(&keys->total_bytes, name);
+	keys->day = keys_helper(&keys->day_bytes, SLICE("visit_day:"), name);
+	keys->gone = keys_helper(&keys->gone_bytes, SLICE("visit_gone:"), name);
 }
 
 /*
@@ -345,25 +328,17 @@ void cache_bury(struct slice counter)
  * Items
  */
 
-static struct slice cache_item_key(char *to, int64_t id)
-{
-	char *end = text_put(to, SLICE(ITEM_KEY));
-
-	end = text_put_number(end, id);
-	return (struct slice){to, (size_t)(end - to)};
-}
-
 bool cache_get_items(struct item *items, size_t len)
 {
 	static char jsons[STORE_ITEMS_MAX][STORE_ITEM_JSON_MAX];
-	char key[KEY_MAX];
+	struct key key;
 	bool all = true;
 
 	if (!cache_begin(READ))
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		const struct slice words[] = {SLICE("GET"),
-					      cache_item_key(key, items[i].id)};
+					      keys_item(&key, items[i].id)};
 
 		cache.asked[i] = pipeline_add(words[1], 2, words);
 	}
@@ -389,7 +364,7 @@ static bool cache_add_item(const struct item *item, size_t *command)
 {
 	static char json[STORE_ITEM_JSON_MAX];
 	const char *comma = memchr(item->json.p, ',', item->json.n);
-	char key[KEY_MAX];
+	struct key key;
 
 	if (!comma)
 		return false;
@@ -397,7 +372,7 @@ static bool cache_add_item(const struct item *item, size_t *command)
 	memcpy(json, comma, n);
 	json[0] = '{';
 	const struct slice words[] = {
-		SLICE("SET"), cache_item_key(key, item->id), {json, n},
+		SLICE("SET"), keys_item(&key, item->id), {json, n},
 		SLICE("EX"),  slice_of(cache.ttl),
 	};
 	*command = pipeline_add(words[1], 5, words);

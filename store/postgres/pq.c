@@ -11,9 +11,10 @@
 #include <string.h>
 
 enum {
-	TRIES_MAX = 100, /* of a call that others made impossible */
-	HOLD_MS = 50,	 /* a pooler's connection is kept */
-	INT4 = 23,	 /* oids of types: pg_type.dat */
+	TRIES_MAX = 100,     /* of a call that others made impossible */
+	HOLD_MS = 50,	     /* a pooler's connection is kept */
+	PARAMETERS_MAX = 64, /* of a connection; libpq 15 knows 42 */
+	INT4 = 23,	     /* oids of types: pg_type.dat */
 	INT8 = 20,
 };
 
@@ -63,7 +64,7 @@ static int pq_fail_result(struct pq *pq, const PGresult *result)
  */
 
 struct parameters {
-	const char *names[16], *values[16];
+	const char *names[PARAMETERS_MAX + 1], *values[PARAMETERS_MAX + 1];
 	size_t len;
 	char number[NI_MAXHOST], port[16]; /* some values */
 };
@@ -71,7 +72,7 @@ struct parameters {
 static void pq_add_parameter(struct parameters *p, const char *name,
 			     const char *value)
 {
-	if (!value)
+	if (!value || p->len == PARAMETERS_MAX)
 		return;
 	p->names[p->len] = name;
 	p->values[p->len++] = value;
@@ -103,18 +104,60 @@ static void pq_add_server(struct parameters *p, const struct pq *pq,
 	pq_add_parameter(p, "port", p->port);
 }
 
-/* Whose database is used, and how. */
-static void pq_add_session(struct parameters *p, const struct settings *s)
+/* What DATABASE_URL says of an option; NULL: nothing. */
+static const char *pq_in_url(const struct pq *pq, const char *name)
 {
+	for (const PQconninfoOption *o = pq->url; o && o->keyword; o++)
+		if (strcmp(o->keyword, name) == 0 && o->val && *o->val)
+			return o->val;
+	return NULL;
+}
+
+/* A setting; else what the URL says; else this. */
+static const char *pq_choose(const struct pq *pq, const char *setting,
+			     const char *name, const char *other)
+{
+	const char *url = pq_in_url(pq, name);
+
+	return setting ? setting : url ? url : other;
+}
+
+/* What the URL says beside what has a setting: sslmode, say. */
+static void pq_add_url(struct parameters *p, const struct pq *pq)
+{
+	static const char *const others[] = {
+		"host", "hostaddr", "port",	      "dbname",
+		"user", "password", "client_encoding"};
+
+	for (const PQconninfoOption *o = pq->url; o && o->keyword; o++) {
+		size_t i = 0;
+
+		while (i < sizeof(others) / sizeof(*others) &&
+		       strcmp(o->keyword, others[i]) != 0)
+			i++;
+		if (i == sizeof(others) / sizeof(*others))
+			pq_add_parameter(p, o->keyword, o->val);
+	}
+}
+
+/* Whose database is used, and how. */
+static void pq_add_session(struct parameters *p, const struct pq *pq)
+{
+	const struct settings *s = pq->settings;
+
 	pq_add_parameter(p, "dbname",
-			 s->db_name ? s->db_name
-				    : pq_unless("PGDATABASE", "visitd"));
+			 pq_choose(pq, s->db_name, "dbname",
+				   pq_unless("PGDATABASE", "visitd")));
 	pq_add_parameter(p, "user",
-			 s->db_user ? s->db_user
-				    : pq_unless("PGUSER", "visitd"));
-	pq_add_parameter(p, "password", s->db_password);
+			 pq_choose(pq, s->db_user, "user",
+				   pq_unless("PGUSER", "visitd")));
+	pq_add_parameter(p, "password",
+			 pq_choose(pq, s->db_password, "password", NULL));
+	pq_add_url(p, pq);
 	/* Kerberos would ask its servers, and wait for them. */
-	pq_add_parameter(p, "gssencmode", pq_unless("PGGSSENCMODE", "disable"));
+	if (!pq_in_url(pq, "gssencmode"))
+		pq_add_parameter(p, "gssencmode",
+				 pq_unless("PGGSSENCMODE", "disable"));
 	pq_add_parameter(p, "client_encoding", "UTF8");
 	pq_add_parameter(p, "fallback_application_name", "visitd");
 }
@@ -126,7 +169,7 @@ static enum net_step pq_begin(struct net_peer *peer,
 	struct parameters p = {.len = 0};
 
 	pq_add_server(&p, pq, address);
-	pq_add_session(&p, pq->settings);
+	pq_add_session(&p, pq);
 	pq->is_asking = false;
 	pq->conn = PQconnectStartParams(p.names, p.values, 0);
 	if (!pq->conn) {
@@ -268,12 +311,26 @@ static void pq_end(struct net_peer *peer)
 	peer->fd = -1;
 }
 
-/* What DB_HOST or DB_PORT do not say, libpq's own variables may. */
+/* Reads DATABASE_URL; that it is wrong was told by pq_check. */
+static void pq_read_url(struct pq *pq, char **error)
+{
+	const char *url = pq->settings->database_url;
+
+	*error = NULL;
+	pq->url = url ? PQconninfoParse(url, error) : NULL;
+}
+
+/* What DB_HOST, DB_PORT and the URL do not say, libpq's own variables may. */
 static void pq_find_server(struct pq *pq)
 {
 	PQconninfoOption *options = PQconndefaults(), *o;
-	const char *host = pq->settings->db_host;
+	const char *host = pq_choose(pq, pq->settings->db_host, "host",
+				     pq_in_url(pq, "hostaddr"));
+	const char *url_port = pq_in_url(pq, "port");
 	int port = pq->settings->db_port;
+
+	if (!port && url_port)
+		port = atoi(url_port);
 
 	for (o = options; o && o->keyword; o++) {
 		if (!o->val || !*o->val)
@@ -288,13 +345,45 @@ static void pq_find_server(struct pq *pq)
 	PQconninfoFree(options);
 }
 
+static bool pq_is_url(const char *url)
+{
+	return strncmp(url, "postgresql://", 13) == 0 ||
+	       strncmp(url, "postgres://", 11) == 0;
+}
+
+int pq_check(const struct settings *settings)
+{
+	struct pq pq = {.settings = settings};
+	const char *url = settings->database_url;
+	char *error = NULL;
+	int status = 0;
+
+	pq_read_url(&pq, &error);
+	pq_find_server(&pq);
+	if (url && (!pq.url || !pq_is_url(url)))
+		status = fail("DATABASE_URL=...: takes postgresql://user:"
+			      "password@host:port/database, escaped with %%");
+	else if (strchr(pq.host, ','))
+		status = fail("DB_HOST=%.200s: takes one host: of several, "
+			      "none is asked which is the first; give a name "
+			      "with several addresses, or a proxy",
+			      pq.host);
+	PQfreemem(error);
+	PQconninfoFree(pq.url);
+	return status;
+}
+
 int pq_open(struct pq *pq, const struct settings *settings,
 	    const char *const *texts, int epoll)
 {
 	static const struct net_protocol protocol = {pq_begin, pq_go_on,
 						     pq_end};
 
+	char *error;
+
 	*pq = (struct pq){.settings = settings, .texts = texts};
+	pq_read_url(pq, &error);
+	PQfreemem(error);
 	pq_find_server(pq);
 	return net_open(&pq->peer, "PostgreSQL", pq->host, pq->port,
 			settings->store_timeout, epoll, &protocol, pq);
@@ -303,6 +392,7 @@ int pq_open(struct pq *pq, const struct settings *settings,
 void pq_close(struct pq *pq)
 {
 	net_close(&pq->peer);
+	PQconninfoFree(pq->url);
 }
 
 /*

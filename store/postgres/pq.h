@@ -41,6 +41,7 @@ struct pq {
 	const char *const *texts; /* of the statements, $1 ... their values */
 	char host[1024];	  /* or the folder of its socket */
 	int port;
+	PQconninfoOption *url; /* what DATABASE_URL says; or NULL */
 	PGconn *conn;
 	bool is_asking;	   /* the greeting, connected */
 	bool is_pooled;	   /* nothing of a session stays: pq_send_frame */
@@ -57,6 +58,9 @@ struct pq_step {
 	const char *values[PQ_PARAMS_MAX];
 	PGresult *result; /* out: NULL after a failure */
 };
+
+/* Whether the settings say where one server is. Gives 0, or 503 with fail(). */
+int pq_check(const struct settings *settings);
 
 /* `texts` ends with a NULL; both arguments must outlive it. Gives 0, or 503
  * with fail(). */

@@ -68,6 +68,11 @@ static struct {
 	char today_text[DATE_DAY_SIZE + 1];
 } session;
 
+int session_check(const struct settings *settings)
+{
+	return pq_check(settings);
+}
+
 int session_open(const struct settings *settings, int epoll)
 {
 	memset(&session, 0, sizeof(session));

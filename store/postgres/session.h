@@ -31,6 +31,9 @@ enum statement {
 /* Commands that make missing tables. */
 extern const char session_make_counters[], session_make_items[];
 
+/* Whether the settings say where one server is. Gives 0, or 503 with fail(). */
+int session_check(const struct settings *settings);
+
 /* Nothing is connected yet. The settings must outlive it; `epoll` is where its
  * socket is watched. */
 int session_open(const struct settings *settings, int epoll);

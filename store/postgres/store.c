@@ -71,8 +71,7 @@ int store_tick(void)
 
 int store_prepare(const struct settings *settings)
 {
-	(void)settings;
-	return 0;
+	return session_check(settings) ? EXIT_DATA : 0;
 }
 
 /* A server that is down now is no reason to end. */

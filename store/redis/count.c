@@ -115,9 +115,9 @@ static void count_know(const struct ask *ask, int64_t base)
 static size_t count_increase(const struct redis_keys *keys, int64_t visits)
 {
 	char n[NUMBER_MAX];
-	const struct slice words[] = {SLICE("INCRBY"), keys->total_key,
+	const struct slice words[] = {SLICE("INCRBY"), keys->total,
 				      redis_number(n, visits)};
-	size_t command = pipeline_add(keys->total_key, 3, words);
+	size_t command = pipeline_add(keys->total, 3, words);
 
 	redis_get_base(keys);
 	return command;
@@ -308,13 +308,16 @@ static void count_settle(struct ask *ask)
 {
 	struct redis_keys keys;
 
+	bool reads = ask->step == COUNT_READ;
+
 	redis_make_keys(&keys, ask->tally->counter);
-	int status = count_take(ask, keys.total);
+	int status = count_take(ask, keys.total.p);
 	if (status) {
 		count_refuse(ask->tally, status);
 		ask->step = COUNT_DONE;
 	}
-	if (ask->step == COUNT_DONE)
+	/* That counters can be read does not say that visits count again. */
+	if (ask->step == COUNT_DONE && (status || !reads))
 		redis_tell(ask->tally->status);
 }
 
@@ -356,6 +359,22 @@ static int count_begin(size_t len)
 	asks = more;
 	count.day = redis_day();
 	return pipeline_begin();
+}
+
+int redis_probe(void)
+{
+	struct tally home = {.counter = SLICE(STORE_HOME)};
+	int status = count_begin(1);
+
+	if (status)
+		return status;
+	asks[0] =
+		(struct ask){.tally = &home, .mark = count_mark(home.counter)};
+	asks[0].step = count_is_known(&asks[0]) ? COUNT_PLAIN : COUNT_SCRIPT;
+	for (int round = 0; round < ROUNDS_MAX; round++)
+		if (count_round(1) == 0)
+			break;
+	return home.status;
 }
 
 void store_add(struct tally *tallies, size_t len)

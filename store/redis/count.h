@@ -18,6 +18,10 @@ void redis_forget_all(void);
  */
 int redis_take_total(struct tally *t, size_t command, const char *key);
 
+/* Adds no visit to the home counter, as visits are added: the same commands and
+ * rights. Gives 0, or 503 with fail(). */
+int redis_probe(void);
+
 /* Tells the log of the status of a call about a counter. */
 void redis_tell(int status);
 

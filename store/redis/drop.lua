@@ -9,7 +9,7 @@
 local was = redis.call('GET', KEYS[1])
 if not was or was == 'dropped' then return {'new'} end
 if not is_total(was) then return {'garbage', was} end
-redis.call('SET', KEYS[1], 'dropped', 'EX', ARGV[1])
-redis.call('DEL', KEYS[2])
 if KEYS[3] then redis.call('SREM', KEYS[3], ARGV[3]) end
+redis.call('DEL', KEYS[2])
+redis.call('SET', KEYS[1], 'dropped', 'EX', ARGV[1])
 return {'ok'}

@@ -37,21 +37,21 @@ static int each_add_name(struct names *names, const redisReply *reply)
 /* Reads a page of the set and moves the cursor, which is "0" after the last. */
 static int each_scan_page(struct names *names, char cursor[32])
 {
-	const struct slice words[] = {SLICE("SSCAN"), SLICE(REDIS_NAMES_KEY),
+	const struct slice words[] = {SLICE("SSCAN"), keys_names(),
 				      slice_of(cursor), SLICE("COUNT"),
 				      SLICE("500")};
 	int status = pipeline_begin();
 
 	if (status)
 		return status;
-	size_t command = pipeline_add(SLICE(REDIS_NAMES_KEY), 5, words);
+	size_t command = pipeline_add(keys_names(), 5, words);
 	pipeline_run();
 	const struct redis_answer answer = redis_answer_to(command);
 	const redisReply *reply = answer.reply;
 	if (!reply || reply->type != REDIS_REPLY_ARRAY ||
 	    reply->elements != 2 || !redis_is_text(reply->element[0]) ||
 	    reply->element[1]->type != REDIS_REPLY_ARRAY)
-		return redis_fail(&answer, REDIS_NAMES_KEY);
+		return redis_fail(&answer, keys_names().p);
 	const redisReply *page = reply->element[1];
 	for (size_t i = 0; i < page->elements && !status; i++)
 		status = each_add_name(names, page->element[i]);
@@ -110,7 +110,7 @@ static int each_tell_page(const struct slice *counters, size_t len,
 	for (size_t i = 0; i < len && !status; i++) {
 		tally = (struct tally){.counter = counters[i]};
 		redis_make_keys(&keys, counters[i]);
-		status = redis_take_total(&tally, commands[i], keys.total);
+		status = redis_take_total(&tally, commands[i], keys.total.p);
 		bool is_there = pipeline_reply(commands[i]) &&
 				redis_is_text(pipeline_reply(commands[i]));
 		if (!status && tally.status == 0 && is_there)

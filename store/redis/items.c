@@ -12,21 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LAST_ID_KEY "item:id"
-
-enum { KEY_MAX = 32 };
-
 static const char script_items[] = {
 #include "store/redis/total.lua.inc"
 #include "store/redis/items.lua.inc"
 };
-
-static struct slice items_make_key(char key[KEY_MAX], int64_t id)
-{
-	int n = snprintf(key, KEY_MAX, "item:%lld", (long long)id);
-
-	return (struct slice){key, (size_t)n};
-}
 
 /*
  * Making items
@@ -95,12 +84,12 @@ static struct redis_answer items_run_script(bool is_cluster)
 	words[argc++] = SLICE("EVAL");
 	words[argc++] = (struct slice){script_items, sizeof(script_items)};
 	words[argc++] = SLICE("1");
-	words[argc++] = SLICE(LAST_ID_KEY);
+	words[argc++] = keys_last_id();
 	words[argc++] = redis_number(max, pipeline_settings()->max_items);
 	words[argc++] = redis_number(n, (int64_t)batch.len);
 	for (size_t i = 0; i < batch.len && !is_cluster; i++)
 		words[argc++] = batch.items[i].json;
-	size_t command = pipeline_add(SLICE(LAST_ID_KEY), argc, words);
+	size_t command = pipeline_add(keys_last_id(), argc, words);
 	pipeline_run();
 	return redis_answer_to(command);
 }
@@ -116,7 +105,7 @@ static int items_read_id(const struct redis_answer *answer, size_t i,
 	}
 	const redisReply *text = answer->reply->element[i + 1];
 	if (!redis_is_text(text) || !number_read(redis_text(text), id))
-		return redis_fail(answer, LAST_ID_KEY);
+		return redis_fail(answer, keys_last_id().p);
 	return 0;
 }
 
@@ -124,7 +113,7 @@ static int items_read_id(const struct redis_answer *answer, size_t i,
 static void items_read_ids(bool is_cluster)
 {
 	const struct redis_answer answer = items_run_script(is_cluster);
-	int status = redis_judge(&answer, LAST_ID_KEY, 0);
+	int status = redis_judge(&answer, keys_last_id().p, 0);
 	size_t got = 0;
 
 	while (!status && got < batch.len) {
@@ -143,13 +132,12 @@ static void items_read_ids(bool is_cluster)
  * there is an item already, since somebody has reset the last id. */
 static void items_put(void)
 {
-	char key[KEY_MAX];
+	struct key key;
 	size_t left = 0;
 
 	for (size_t i = 0; i < batch.len; i++) {
 		const struct slice words[] = {
-			SLICE("SET"),
-			items_make_key(key, batch.items[i].item->id),
+			SLICE("SET"), keys_item(&key, batch.items[i].item->id),
 			batch.items[i].json, SLICE("NX")};
 
 		batch.items[i].command = pipeline_add(words[1], 4, words);
@@ -161,11 +149,11 @@ static void items_put(void)
 			redis_answer_to(item->command);
 		const redisReply *reply = answer.reply;
 
-		items_make_key(key, item->item->id);
+		keys_item(&key, item->item->id);
 		if (reply && reply->type == REDIS_REPLY_NIL)
 			batch.items[left++] = *item;
 		else if (!reply || reply->type != REDIS_REPLY_STATUS)
-			items_refuse(item, 1, redis_fail(&answer, key));
+			items_refuse(item, 1, redis_fail(&answer, key.bytes));
 	}
 	batch.len = left;
 }
@@ -212,18 +200,18 @@ static int items_read(struct item *item, size_t command, char *room)
 {
 	const struct redis_answer answer = redis_answer_to(command);
 	const redisReply *reply = answer.reply;
-	char key[KEY_MAX];
+	struct key key;
 
-	items_make_key(key, item->id);
+	keys_item(&key, item->id);
 	if (reply && reply->type == REDIS_REPLY_NIL) {
 		item->error = "there is no such item";
 		return 404;
 	}
 	if (!reply || !redis_is_text(reply))
-		return redis_fail(&answer, key);
+		return redis_fail(&answer, key.bytes);
 	size_t n = item_with_id(room, item->id, redis_text(reply));
 	if (n == 0)
-		return redis_fail_text(&answer, key, redis_text(reply));
+		return redis_fail_text(&answer, key.bytes, redis_text(reply));
 	item->json = (struct slice){room, n};
 	return 0;
 }
@@ -232,11 +220,11 @@ void store_items_get(struct item *items, size_t len)
 {
 	static char rooms[STORE_ITEMS_MAX][STORE_ITEM_JSON_MAX];
 	size_t commands[STORE_ITEMS_MAX];
-	char key[KEY_MAX];
+	struct key key;
 	int bad = pipeline_begin();
 
 	for (size_t i = 0; i < len && !bad; i++)
-		commands[i] = redis_get(items_make_key(key, items[i].id));
+		commands[i] = redis_get(keys_item(&key, items[i].id));
 	if (!bad)
 		pipeline_run();
 	for (size_t i = 0; i < len; i++) {

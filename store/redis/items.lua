@@ -10,12 +10,13 @@ local last = redis.call('GET', KEYS[1]) or '0'
 if not is_total(last) then return {'garbage', last} end
 last = tonumber(last)
 local answer = {'ok'}
+local item = string.sub(KEYS[1], 1, -3)
 for i = 1, tonumber(ARGV[2]) do
   repeat
     if last >= tonumber(ARGV[1]) then return answer end
     last = redis.call('INCR', KEYS[1])
   until not ARGV[i + 2] or
-    redis.call('SETNX', 'item:' .. last, ARGV[i + 2]) == 1
+    redis.call('SETNX', item .. last, ARGV[i + 2]) == 1
   answer[i + 1] = tostring(last)
 end
 return answer

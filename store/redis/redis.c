@@ -1,14 +1,12 @@
 /*
- * The Redis store. Its keys:
+ * The Redis store. Its keys (keys.h):
  *
  * visit_counter:NAME       a string: the total
  * visit_history:{visit_counter:NAME}
- *                          a hash of 31 days: date -> the total when it began
+ *                          a hash of days: date -> the total when it began
  * visit_counters           a set of the names, without the home counter's
  * item:id                  a string: the last id
  * item:7                   a string: an item, as JSON without its id
- *
- * The braces are Redis's hash tag: both keys of a counter share a slot.
  *
  * 1. A turn is one pipeline. For a counter that this worker knows it has an
  *    INCRBY, and an HGET of the day's base, which another worker may have moved
@@ -49,7 +47,7 @@ static int redis_change(enum redis_script script, struct slice counter,
 		redis_run_script(script, counter, &keys, number, is_booked);
 	pipeline_run();
 	const struct redis_answer answer = redis_answer_to(command);
-	return redis_judge(&answer, keys.total, 0);
+	return redis_judge(&answer, keys.total.p, 0);
 }
 
 static int redis_set(struct slice counter, int64_t value)
@@ -64,7 +62,7 @@ static int redis_set(struct slice counter, int64_t value)
 	size_t command = redis_book(counter);
 	pipeline_run();
 	const struct redis_answer answer = redis_answer_to(command);
-	status = redis_judge(&answer, REDIS_NAMES_KEY, 0);
+	status = redis_judge(&answer, keys_names().p, 0);
 	return status ? status : redis_change(REDIS_SET, counter, value, true);
 }
 
@@ -80,17 +78,16 @@ int store_set(struct slice counter, int64_t value)
  * of the counter is gone. */
 static int redis_unbook(struct slice counter)
 {
-	const struct slice words[] = {SLICE("SREM"), SLICE(REDIS_NAMES_KEY),
-				      counter};
+	const struct slice words[] = {SLICE("SREM"), keys_names(), counter};
 
 	if (!pipeline_is_cluster())
 		return 0;
-	size_t command = pipeline_add(SLICE(REDIS_NAMES_KEY), 3, words);
+	size_t command = pipeline_add(keys_names(), 3, words);
 	pipeline_run();
 	const struct redis_answer answer = redis_answer_to(command);
 	return answer.reply && answer.reply->type == REDIS_REPLY_INTEGER
 		       ? 0
-		       : redis_fail(&answer, REDIS_NAMES_KEY);
+		       : redis_fail(&answer, keys_names().p);
 }
 
 static int redis_fail_none(struct slice counter)
@@ -173,30 +170,20 @@ static void redis_learn_settings(size_t first)
 	}
 }
 
-/* Whether the home counter is a number and can be written: an empty SETRANGE
- * needs the rights of a write and changes nothing. */
 static int redis_ping(void)
 {
-	struct tally home = {.counter = SLICE(STORE_HOME)};
-	int status = pipeline_begin();
+	int status = redis_probe();
 	struct redis_keys keys;
 
+	if (!status)
+		status = pipeline_begin();
 	if (status)
 		return status;
-	redis_day();
-	redis_make_keys(&keys, home.counter);
-	const struct slice words[] = {SLICE("SETRANGE"), keys.total_key,
-				      SLICE("0"), SLICE("")};
-	size_t write = pipeline_add(keys.total_key, 4, words);
-	size_t first = redis_ask_settings(keys.total_key);
-	size_t read = redis_get_total(&keys);
+	redis_make_keys(&keys, SLICE(STORE_HOME));
+	size_t first = redis_ask_settings(keys.total);
 	pipeline_run();
-	const struct redis_answer written = redis_answer_to(write);
-	if (!written.reply || written.reply->type != REDIS_REPLY_INTEGER)
-		return redis_fail(&written, keys.total);
 	redis_learn_settings(first);
-	status = resp_check_eviction(pipeline_server());
-	return status ? status : redis_take_total(&home, read, keys.total);
+	return resp_check_eviction(pipeline_server());
 }
 
 int store_ping(void)

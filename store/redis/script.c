@@ -6,13 +6,10 @@
 
 #include <time.h>
 
-#define TOTAL_KEY   "visit_counter:"
-#define HISTORY_KEY "visit_history:"
-
-enum { DAYS_KEPT = 31 };
+/* A month or a year, and some for a clock that was wrong. */
+enum { DAYS_KEPT = 40, DAYS_KEPT_HOME = 400 };
 
 static struct date_day day;
-static char oldest[DATE_DAY_SIZE]; /* the first day that is kept */
 
 static const char script_add[] = {
 #include "store/redis/total.lua.inc"
@@ -40,12 +37,7 @@ static const struct slice scripts[] = {
 
 int64_t redis_day(void)
 {
-	time_t now = time(NULL);
-
-	if (now < day.from || now >= day.until) {
-		date_know_day(&day, now);
-		date_write_day(oldest, now - DAYS_KEPT * 86400);
-	}
+	date_know_day(&day, time(NULL));
 	return day.number;
 }
 
@@ -56,17 +48,9 @@ static struct slice script_today(void)
 
 void redis_make_keys(struct redis_keys *keys, struct slice counter)
 {
-	char *total = text_put(keys->total, SLICE(TOTAL_KEY));
-	char *history = text_put(keys->history, SLICE(HISTORY_KEY "{"));
-
-	total = text_put(total, counter);
-	keys->total_key =
-		(struct slice){keys->total, (size_t)(total - keys->total)};
-	*total = '\0';
-	history = text_put(text_put(history, keys->total_key), SLICE("}"));
-	keys->history_key = (struct slice){keys->history,
-					   (size_t)(history - keys->history)};
-	*history = '\0';
+	keys->total = keys_total(&keys->total_bytes, counter);
+	keys->history = keys_helper(&keys->history_bytes,
+				    SLICE("visit_history:"), counter);
 }
 
 size_t redis_get(struct slice key)
@@ -78,15 +62,15 @@ size_t redis_get(struct slice key)
 
 size_t redis_get_base(const struct redis_keys *keys)
 {
-	const struct slice words[] = {SLICE("HGET"), keys->history_key,
+	const struct slice words[] = {SLICE("HGET"), keys->history,
 				      script_today()};
 
-	return pipeline_add(keys->history_key, 3, words);
+	return pipeline_add(keys->history, 3, words);
 }
 
 size_t redis_get_total(const struct redis_keys *keys)
 {
-	size_t command = redis_get(keys->total_key);
+	size_t command = redis_get(keys->total);
 
 	redis_get_base(keys);
 	return command;
@@ -97,15 +81,15 @@ size_t redis_run_script(enum redis_script script, struct slice counter,
 			bool is_booked)
 {
 	bool has_names = !store_is_home(counter) && !pipeline_is_cluster();
-	char text[NUMBER_MAX], max[NUMBER_MAX];
+	char text[NUMBER_MAX], max[NUMBER_MAX], days[NUMBER_MAX];
 	struct slice words[11] = {SLICE("EVAL"), scripts[script]};
 	size_t n = 2;
 
 	words[n++] = has_names ? SLICE("3") : SLICE("2");
-	words[n++] = keys->total_key;
-	words[n++] = keys->history_key;
+	words[n++] = keys->total;
+	words[n++] = keys->history;
 	if (has_names)
-		words[n++] = SLICE(REDIS_NAMES_KEY);
+		words[n++] = keys_names();
 	words[n++] = redis_number(text, number);
 	words[n++] = script_today();
 	words[n++] = counter;
@@ -115,8 +99,9 @@ size_t redis_run_script(enum redis_script script, struct slice counter,
 	else
 		words[n++] = store_is_home(counter) || is_booked ? SLICE("yes")
 								 : SLICE("no");
-	words[n++] = (struct slice){oldest, DATE_DAY_SIZE};
-	return pipeline_add(keys->total_key, n, words);
+	words[n++] = redis_number(days, store_is_home(counter) ? DAYS_KEPT_HOME
+							       : DAYS_KEPT);
+	return pipeline_add(keys->total, n, words);
 }
 
 size_t redis_book(struct slice counter)
@@ -126,10 +111,10 @@ size_t redis_book(struct slice counter)
 		SLICE("EVAL"),
 		{script_book, sizeof(script_book)},
 		SLICE("1"),
-		SLICE(REDIS_NAMES_KEY),
+		keys_names(),
 		counter,
 		redis_number(max, pipeline_settings()->max_counters),
 	};
 
-	return pipeline_add(SLICE(REDIS_NAMES_KEY), 6, words);
+	return pipeline_add(keys_names(), 6, words);
 }

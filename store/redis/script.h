@@ -6,6 +6,7 @@
 #ifndef STORE_REDIS_SCRIPT_H
 #define STORE_REDIS_SCRIPT_H
 
+#include "store/net/keys.h"
 #include "store/store.h"
 #include "util/number.h"
 #include "util/slice.h"
@@ -14,17 +15,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REDIS_NAMES_KEY "visit_counters" /* the set of the names */
-
 enum {
-	REDIS_KEY_MAX = STORE_NAME_MAX + 32, /* bytes of any key, and a NUL */
 	REDIS_DROPPED_S = 300, /* how long a dropped counter is marked */
 };
 
-/* The keys of a counter, each with a NUL behind it. */
+/* The keys of a counter. */
 struct redis_keys {
-	char total[REDIS_KEY_MAX], history[REDIS_KEY_MAX];
-	struct slice total_key, history_key;
+	struct key total_bytes, history_bytes;
+	struct slice total, history;
 };
 void redis_make_keys(struct redis_keys *keys, struct slice counter);
 

@@ -15,6 +15,7 @@
     reset          instead of an answer, a reset
     say TEXT       that, instead of the answer
     add TEXT       that, after the answer
+    greet TEXT     that to a new connection, and then the end of it
 """
 
 import contextlib
@@ -114,6 +115,10 @@ class Connection:
         self.server = socket.socket(socket.AF_UNIX)
         self.is_hit = False
         proxy.connections.add(self)
+        if proxy.rule[0] == "greet":
+            client.sendall(proxy.rule[1])
+            self.end()
+            return
         try:
             self.server.connect(proxy.upstream)
         except OSError:

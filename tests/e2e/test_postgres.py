@@ -311,13 +311,13 @@ def test_names_that_are_none_stay_out_of_an_export(store):
 # Days
 
 
-def test_days_are_dropped_after_a_month(store):
+def test_old_days_are_dropped(store):
     with Server(store) as server:
         server.visit()
         server.get("/hit/a")
     store.call("TRUNCATE visit_history")
     store.call("INSERT INTO visit_history SELECT n, date %s - i, 100 - i"
-               " FROM generate_series(1, 60) i, unnest('{homepage,a}'::text[])"
+               " FROM generate_series(1, 450) i, unnest('{homepage,a}'::text[])"
                " n", visitd.day())
     store.call("UPDATE visit_counter SET visits = 100")
     with Server(store) as server:
@@ -325,9 +325,14 @@ def test_days_are_dropped_after_a_month(store):
         assert server.get("/visits.json").json["today"] == 1
     days = [day.isoformat() for day, in store.call(
         "SELECT day FROM visit_history WHERE name = 'homepage' ORDER BY 1")]
-    assert days == [visitd.day(ago) for ago in range(31, -1, -1)]
+    assert 366 < len(days) < 410
+    assert days == [visitd.day(ago) for ago in range(len(days) - 1, -1, -1)]
     assert store.call("SELECT count(*) FROM visit_history"
-                      " WHERE name = 'a'") == [(60,)]
+                      " WHERE name = 'a'") == [(450,)]
+    with Server(store) as server:
+        server.get("/hit/a")
+    assert store.call("SELECT count(*), min(day)::text FROM visit_history"
+                      " WHERE name = 'a'") == [(41, visitd.day(40))]
 
 
 def test_a_base_above_the_total_is_no_day_below_zero(server, store):
@@ -874,6 +879,35 @@ def test_libpq_s_own_variables(over_tcp, guarded):
                 DB_USER="visitd", **{**wrong, **over_tcp.at(
                     "localhost", guarded.port)}) as server:
         assert server.visit() == 2
+
+
+def test_a_url(over_tcp, guarded):
+    """A variable of its own wins; the rest of the URL is libpq's."""
+    url = (f"postgresql://keeper:p%2Fw%20d@127.0.0.1:{guarded.port}"
+           "/postgres?application_name=by-url")
+    guarded.call("CREATE ROLE keeper LOGIN SUPERUSER PASSWORD 'p/w d'")
+    base = {name: "" for name in ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")}
+    with Server(over_tcp, **base, DATABASE_URL=url) as server:
+        assert server.visit() == 1
+        assert guarded.call("SELECT DISTINCT application_name, usename"
+                            " FROM pg_stat_activity"
+                            " WHERE application_name LIKE 'by%%'") == [
+            ("by-url", "keeper")]
+    with Server(over_tcp, **base, DATABASE_URL=url,
+                DB_PASSWORD="wrong") as server:
+        assert "password authentication failed" in refusal(server)
+        assert "p/w d" not in server.stderr()
+
+
+@pytest.mark.parametrize("name,value,says", [
+    ("DATABASE_URL", "mysql://h/d", "postgresql://"),
+    ("DATABASE_URL", "postgresql://h/d?nosuch=1", "postgresql://"),
+    ("DB_HOST", "a,b", "one host"), ("PGHOST", "a,b", "one host")])
+def test_what_names_no_server_is_102(store, name, value, says):
+    settings = {"DB_HOST": "", name: value}
+    done = command(store, **settings)
+    assert done.returncode == 102
+    assert says in done.stderr and name.replace("PG", "DB_") in done.stderr
 
 
 def test_neither_of_them(over_tcp, guarded):

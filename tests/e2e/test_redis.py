@@ -3,21 +3,23 @@
 import hashlib
 import re
 import signal
+import subprocess
 
 import pytest
 
 import visitd
-from load import Load
+from load import TOKEN, Load
 from proxy import Proxy
-from redis_server import RedisServer
-from visitd import (MAX, REPO, RedisStore, Server, command, recovered,
-                    refusal, render, wait_for)
+from redis_server import RedisServer, shared_server
+from visitd import (MAX, REPO, RedisStore, Server, command, number, recovered,
+                    refusal, render, wait_for, within)
 
 pytestmark = pytest.mark.store("redis")
 
 HOME = "visit_counter:homepage"
 HISTORY = "visit_history:{visit_counter:homepage}"
 JSON = {"Content-Type": "application/json"}
+ADMIN = {**JSON, "Authorization": f"Bearer {TOKEN}"}
 SCRIPTS = sorted(REPO.glob("store/*/*.lua"))
 
 
@@ -53,10 +55,15 @@ def test_the_keys_are_those_of_the_contract(server, store):
 
 
 def test_reads_create_nothing(server, store):
-    for target in ("/visits", "/health", "/items/1", "/items/0"):
+    """But for the first look, which is the visit's own call, without one."""
+    assert sorted(store.call("KEYS", "*")) == [HOME, HISTORY]
+    assert store.call("GET", HOME) == "0"
+    store.call("FLUSHDB")
+    for target in ("/visits", "/items/1", "/items/0", "/visits/a"):
         server.get(target)
     server.request("HEAD", "/")
     assert store.call("DBSIZE") == 0
+    assert server.visit() == 1
 
 
 def test_a_total_that_redis_cli_sets_is_gone_on_with(server, store):
@@ -71,17 +78,22 @@ def test_a_total_that_redis_cli_sets_is_gone_on_with(server, store):
     assert server.get("/visits.json").json["today"] <= 2
 
 
-def test_days_are_dropped_after_a_month(store):
-    store.call("SET", HOME, 100)
-    days = [visitd.day(ago) for ago in range(1, 60)]
+@pytest.mark.parametrize("name,kept", [("homepage", 400), ("a", 40)])
+def test_old_days_are_dropped(store, name, kept):
+    """By their number: a clock that was ahead costs none of them."""
+    key = f"visit_counter:{name}"
+    history = f"visit_history:{{{key}}}"
+    store.call("SET", key, 1000)
+    store.call("SADD", "visit_counters", "a")
+    days = [visitd.day(ago) for ago in range(1, 450)]
     for at, day in enumerate(days):
-        store.call("HSET", HISTORY, day, 100 - at)
+        store.call("HSET", history, day, 1000 - at)
+    store.call("HSET", history, "2039-01-01", 7)
     with Server(store) as server:
-        assert server.visit() == 101
-        assert server.get("/visits.json").json["today"] == 1
-    left = store.call("HKEYS", HISTORY)
-    assert 31 <= len(left) - 1 <= 32
-    assert sorted(left)[::-1][:31] == [visitd.day(), *days[:30]]
+        told = server.get(f"/hit/{name}.json").json
+        assert (told["value"], told["today"]) == (1001, 1)
+    left = sorted(store.call("HGETALL", history)[::2])[::-1]
+    assert left == ["2039-01-01", visitd.day(), *days[:kept - 2]]
 
 
 @pytest.mark.parametrize("text", ["abc", "", "1.5", "0x10", " 1", "007",
@@ -121,6 +133,7 @@ def test_a_total_below_zero_is_never_answered(server, store):
 
 def test_a_key_of_another_type_fails_alone(server, store):
     """At once, each time: no breaker opens, and the items go on."""
+    store.call("DEL", HOME)
     store.call("RPUSH", HOME, "a", "b")
     for _ in range(3):
         assert "WRONGTYPE" in refusal(server)
@@ -129,6 +142,247 @@ def test_a_key_of_another_type_fails_alone(server, store):
     assert "WRONGTYPE" in server.get("/health").json["error"]
     store.call("DEL", HOME)
     assert server.visit() == 1
+
+
+@pytest.mark.parametrize("name,key", [
+    ("homepage", HISTORY), ("a", "visit_history:{visit_counter:a}"),
+    ("a", "visit_counters")])
+@pytest.mark.parametrize("visits", [0, 2])
+def test_what_gets_a_503_is_not_counted(store, name, key, visits):
+    """Redis undoes nothing of a script that fails in the middle."""
+    with Server(store, ADMIN_TOKEN=TOKEN, WORKERS=1) as server:
+        for expected in range(1, visits + 1):
+            assert server.get(f"/hit/{name}").number == expected
+        store.call("DEL", key)
+        store.call("SET", key, "somebody else's")
+        answered = [number(server, f"/hit/{name}") for _ in range(5)]
+        counted = [told for told in answered if told is not None]
+        assert counted == [*range(visits + 1, visits + 1 + len(counted))]
+        total = visits + len(counted)
+        assert int(store.call("GET", f"visit_counter:{name}") or 0) == total
+        if key != "visit_counters":
+            assert key in refusal(server, f"/visits/{name}", "PUT", ADMIN,
+                                  b'{"value": 500}')
+            assert key in refusal(server, f"/hit/{name}")
+        store.call("DEL", key)
+        assert server.get(f"/hit/{name}").number == total + 1
+
+
+# What the README says that a user needs.
+COMMANDS = ("eval get set setnx incr incrby del hget hset hdel hkeys hlen"
+            " hincrby sadd sismember scard srem sscan ping").split()
+KEYS = ["visit_*", "item:*"]
+
+
+def make_user(redis, commands, keys=KEYS):  # pylint: disable=W0102
+    redis.call("ACL", "SETUSER", "web", "reset", "on", ">secret",
+               *(f"~{key}" for key in keys),
+               *(f"+{name}" for name in commands))
+
+
+def exercise(server, name):
+    """All that a user of the store may need; the first status that is bad."""
+    for method, target, headers, body in [
+            ("GET", "/", (), b""), ("GET", f"/hit/{name}", (), b""),
+            ("GET", f"/hit/{name}", (), b""), ("GET", "/visits", (), b""),
+            ("PUT", f"/visits/{name}", ADMIN, b'{"value": 5}'),
+            ("DELETE", f"/visits/{name}", ADMIN, b""),
+            ("GET", f"/hit/{name}", (), b""),
+            ("POST", "/items", JSON, b'{"name":"a"}'),
+            ("GET", "/items/1", (), b"")]:
+        reply = server.request(method, target, headers, body)
+        if reply.status >= 300:
+            return reply.status
+    return 200
+
+
+def test_a_user_with_the_rights_of_the_readme(own, redis):
+    text = re.sub(r"\s+", " ", (REPO / "README.md").read_text())
+    assert " ".join(["ACL SETUSER visitd on >secret",
+                     *(f"~{key}" for key in KEYS),
+                     *(f"+{name}" for name in COMMANDS)]) in text
+    make_user(redis, COMMANDS)
+    old = visitd.day(500)
+    settings = {"REDIS_USER": "web", "REDIS_PASSWORD": "secret"}
+    redis.call("SET", HOME, 5)
+    for i in range(420):
+        redis.call("HSET", HISTORY, visitd.day(i + 1), 5)
+    redis.call("HSET", HISTORY, old, 5)
+    with Server(own, ADMIN_TOKEN=TOKEN, **settings) as server:
+        assert exercise(server, "a") == 200
+        assert server.get("/health").status == 200
+    assert old not in redis.call("HGETALL", HISTORY)
+    assert command(own, "export", **settings).stdout == "6 homepage\n1 a\n"
+    assert command(own, "get", **{**settings, "REDIS_USER": "no"}
+                   ).returncode == 111
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_right_is_needless(own, redis, name):
+    make_user(redis, [one for one in COMMANDS if one != name])
+    settings = {"REDIS_USER": "web", "REDIS_PASSWORD": "secret",
+                "ADMIN_TOKEN": TOKEN, "WORKERS": 1}
+    redis.call("HSET", HISTORY, "2001-01-01", "0")
+    if name in ("hkeys", "hdel"):
+        for i in range(420):
+            redis.call("HSET", HISTORY, visitd.day(i + 1), 0)
+    with Server(own, **settings) as server:
+        bad = exercise(server, "a") != 200
+        if name == "sscan":
+            bad = command(own, "export", **settings).returncode != 0
+        assert bad or server.get("/health").status != 200
+
+
+VISITS_FAIL = {
+    "no scripts": ["-eval"], "no number": ["-incrby"], "no days": ["-hset"],
+    "no key": ["resetkeys", "~item:*"], "no connection": ["off"],
+}
+
+
+@pytest.mark.parametrize("case", VISITS_FAIL)
+def test_health_says_what_a_visit_finds(own, redis, case):
+    """And the log tells it once each way."""
+    make_user(redis, COMMANDS)
+    settings = {"REDIS_USER": "web", "REDIS_PASSWORD": "secret", "WORKERS": 1}
+    redis.call("ACL", "SETUSER", "web", *VISITS_FAIL[case])
+    with Server(own, **settings) as server:
+        assert server.get("/health").status == 503
+        refusal(server)
+        make_user(redis, COMMANDS)
+        with within(2):
+            wait_for(lambda: server.get("/health").status == 200)
+        assert server.visit() == 1
+        assert server.stderr().count("works again") == 1
+
+
+def test_rights_that_health_does_not_need(own, redis):
+    """SETRANGE was one, and CONFIG may be denied."""
+    make_user(redis, COMMANDS)
+    with Server(own, REDIS_USER="web", REDIS_PASSWORD="secret") as server:
+        assert server.get("/health").status == 200
+        assert server.visit() == 1
+
+
+# Keys of the operator's choice
+
+
+@pytest.mark.parametrize("prefix,key,total,history", [
+    ("app:", None, "app:visit_counter:homepage",
+     "app:visit_history:{app:visit_counter:homepage}"),
+    ("", "hits", "hits", "visit_history:{hits}"),
+    ("x{1}:", "hits", "x{1}:hits", "x{1}:visit_history:x{1}:hits"),
+    ("", "{hits}:total", "{hits}:total", "visit_history:{hits}:total"),
+])
+def test_keys_of_the_operators_choice(store, prefix, key, total, history):
+    settings = {"REDIS_PREFIX": prefix, "REDIS_KEY": key or ""}
+    store.call("SET", total, 41)
+    with Server(store, ADMIN_TOKEN=TOKEN, **settings) as server:
+        assert server.visit() == 42
+        assert exercise(server, "a") == 200
+        assert server.get("/visits").number == 43
+    named = f"{prefix}visit_counter:a"
+    tag = "" if "{" in prefix else "{", "" if "{" in prefix else "}"
+    assert sorted(store.call("KEYS", "*")) == sorted(
+        [total, history, named,
+         f"{prefix}visit_history:{tag[0]}{named}{tag[1]}",
+         f"{prefix}visit_counters", f"{prefix}item:id", f"{prefix}item:1"])
+
+
+@pytest.mark.parametrize("name,value", [
+    ("REDIS_KEY", "visit_counter:a"), ("REDIS_KEY", "visit_counters"),
+    ("REDIS_KEY", "item:id"), ("REDIS_KEY", "a}b"), ("REDIS_KEY", "{}a"),
+    ("REDIS_PREFIX", "a{b"), ("REDIS_PREFIX", "{}"),
+    ("REDIS_PREFIX", "a" * 201), ("REDIS_URL", "rediss://localhost"),
+    ("REDIS_URL", "localhost:6379"), ("REDIS_URL", "redis://"),
+    ("REDIS_URL", "redis://h:0"), ("REDIS_URL", "redis://h/a"),
+    ("REDIS_URL", "redis://a:b%zz@h"), ("REDIS_URL", "redis://h?a=b")])
+def test_a_key_or_url_that_is_none_is_102(store, name, value):
+    done = command(store, **{"REDIS_DB": "", name: value})
+    assert done.returncode == 102
+    assert name in done.stderr
+    assert "rediss" not in value or "TLS" in done.stderr
+    assert "b%zz" not in done.stderr, "it is a secret"
+
+
+def test_a_url(scratch):
+    port = visitd.Port()
+    try:
+        with RedisServer(port.number) as redis:
+            redis.call("ACL", "SETUSER", "me@home", "on", ">p:w/d%", "~*",
+                       "+@all")
+            store = RedisStore(scratch, redis)
+            url = (f"redis://me%40home:p:w%2fd%25@localhost:{port.number}/3")
+            base = {"REDIS_HOST": "", "REDIS_DB": "", "REDIS_URL": url}
+            with Server(store, **base) as server:
+                assert server.visit() == 1
+            with Server(store, **{**base, "REDIS_DB": 4}) as server:
+                assert server.visit() == 1, "a variable of its own wins"
+            with redis.client() as client:
+                for database in (3, 4):
+                    client.call("SELECT", database)
+                    assert client.call("GET", HOME) == "1"
+            with Server(store, **{**base, "REDIS_PASSWORD": "x"}) as server:
+                assert "WRONGPASS" in refusal(server)
+                assert "p:w/d%" not in server.stderr()
+    finally:
+        port.release()
+
+
+def test_near_misses_are_told(store):
+    with Server(store, REDIS_USERNAME="a", REDIS_PORT_6379_TCP="tcp://a",
+                DB_PASS="b", REDIS_PASS="c", REDIS_PASSWORD="") as server:
+        log = server.stderr()
+        assert "REDIS_USERNAME is set and not read: set REDIS_USER" in log
+        assert "REDIS_PASS is set and not read: set REDIS_PASSWORD" in log
+        assert "6379_TCP" not in log and "DB_PASS" not in log
+
+
+# Servers that want no connection
+
+
+@pytest.mark.parametrize("words", [
+    "DENIED Redis is running in protected mode because",
+    "ERR max number of clients reached"])
+def test_the_words_of_a_server_that_closes_at_once(store, words):
+    """They are the reason, not that it has closed."""
+    with Proxy(store.server.path) as proxy:
+        proxy.do("greet", b"-%s\r\n" % words.encode())
+        with Server(store, WORKERS=1, REDIS_HOST="127.0.0.1",
+                    REDIS_PORT=proxy.port) as server:
+            assert words in refusal(server)
+            assert words in server.get("/health").json["error"]
+            assert words in server.stderr()
+            proxy.do("pass")
+            assert recovered(server) == 1
+
+
+def test_too_many_clients(scratch):
+    with RedisServer(maxclients=1) as redis:
+        with redis.client() as other:
+            store = RedisStore(scratch, redis)
+            with Server(store, WORKERS=1) as server:
+                assert "max number of clients" in refusal(server)
+                other.call("CONFIG", "SET", "maxclients", 10)
+                assert recovered(server) == 1
+
+
+def test_a_sentinel_is_told_as_one(scratch):
+    port = visitd.Port()
+    folder = scratch / "sentinel"
+    folder.mkdir()
+    config = folder / "sentinel.conf"
+    config.write_text(f"port {port.number}\nbind 127.0.0.1\n")
+    process = subprocess.Popen(["redis-server", str(config), "--sentinel"],
+                               stdout=subprocess.DEVNULL)
+    try:
+        with Server(RedisStore(scratch, shared_server()[0]), WORKERS=1,
+                    REDIS_HOST="127.0.0.1", REDIS_DB="",
+                    REDIS_PORT=port.number) as server:
+            wait_for(lambda: "is a Sentinel" in refusal(server))
+    finally:
+        process.kill()
+        process.wait()
+        port.release()
 
 
 def test_the_largest_total(server, store):

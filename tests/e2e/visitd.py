@@ -784,9 +784,9 @@ def in_a_turn(server, requests):
         return [client.reply() for _ in requests]
 
 
-def number(server):
+def number(server, target="/"):
     """The number of a visit, or None with a 503."""
-    reply = server.get()
+    reply = server.get(target)
     assert reply.status in (200, 503), reply
     return reply.number if reply.status == 200 else None
 

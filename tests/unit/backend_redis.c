@@ -64,6 +64,7 @@ void backend_begin(struct settings *settings)
 		run_server(settings->data_dir);
 	connect_server();
 	settings->redis_host = path;
+	settings->redis_key = "visit_counter:homepage";
 }
 
 void backend_end(void)
