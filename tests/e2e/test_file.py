@@ -107,15 +107,14 @@ def test_promise_4_garbage_while_it_runs_is_503_until_repaired(server):
             assert reply.status == 503
             assert reply["Retry-After"] == "1"
             assert reply.get("X-Visit-Counted") is None
-        health = server.get("/health")
-        assert health.status == 503
+        health = visitd.health(server, 503)
         assert health.json["status"] == "unavailable"
         assert health.json["store"] == "file"
         assert str(visits) in health.json["error"]
         assert visits.read_bytes() == text
         visits.write_text("100\n")
         assert server.visit() == 101
-        assert server.get("/health").status == 200
+        visitd.health(server, 200)
 
 
 def test_errors_of_the_store_follow_the_representation(server):
@@ -282,11 +281,11 @@ def test_promise_5_a_held_lock_is_503_within_the_timeout(store):
             begun = time.monotonic()
             for _ in range(20):
                 assert server.get().status == 503
-            assert server.get("/health").status == 503
+            visitd.health(server, 503)
             took = time.monotonic() - begun
             assert took < 20 * TIMEOUT / 1000 / 2, "most do not wait"
         wait_for(lambda: server.get().status == 200, what="recovery")
-        assert server.get("/health").status == 200
+        visitd.health(server, 200)
         assert store.total() == 2
 
 
@@ -356,7 +355,7 @@ def test_promise_5_a_file_that_becomes_read_only_is_503_and_named(store):
         mount("--bind", frozen, store.visits)
         with mounted("-o", "remount,ro,bind", store.visits):
             assert server.get().status == 503
-            error = server.get("/health").json["error"]
+            error = visitd.health(server, 503).json["error"]
             assert str(store.visits) in error
             assert os.strerror(errno.EROFS) in error
             assert os.strerror(errno.EROFS) in server.stderr()
@@ -374,7 +373,7 @@ def test_a_read_only_file_system_at_start_is_named(store):
         try:
             with Server(store) as server:
                 assert server.get().status == 503
-                report = server.get("/health").json["error"]
+                report = visitd.health(server, 503).json["error"]
         except AssertionError as failure:
             report = str(failure)
             assert "exit 102" in report or "exit 111" in report
@@ -390,7 +389,7 @@ def test_promise_5_a_full_disk_is_503_and_heals(store):
         with Server(store) as server:
             filler = fill(store.data)
             assert server.get().status == 503
-            error = server.get("/health").json["error"]
+            error = visitd.health(server, 503).json["error"]
             assert os.strerror(errno.ENOSPC) in error
             assert str(store.data) in error
             assert os.strerror(errno.ENOSPC) in server.stderr()

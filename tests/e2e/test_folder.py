@@ -25,7 +25,7 @@ def away(store):
 def is_refused(server, *targets):
     for target in targets or ("/", "/visits", "/hit/a", "/visits/a"):
         assert "the folder" in refusal(server, target), target
-    assert server.get("/health").status == 503
+    visitd.health(server, 503)
 
 
 @pytest.fixture(name="server")

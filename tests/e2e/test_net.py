@@ -76,8 +76,7 @@ def test_promise_5_one_deadline_then_fast_failure_then_recovery(
             assert f"no answer within {TIMEOUT} ms" in refused(server)
         tries = len(proxy.accepted_at)
         refused_at_once(server)
-        health = server.get("/health")
-        assert health.status == 503
+        health = visitd.health(server, 503)
         assert health.json["status"] == "unavailable"
         assert server.get("/robots.txt").status == 200
         assert len(proxy.accepted_at) - tries < 10, "only a probe asks it"
@@ -85,7 +84,7 @@ def test_promise_5_one_deadline_then_fast_failure_then_recovery(
         told = recovered(server)
         assert told == store.total() >= 2
         assert server.visit() == told + 1
-        assert server.get("/health").status == 200
+        visitd.health(server, 200)
 
 
 @pytest.mark.parametrize("what,value", SILENT[1:3])
@@ -240,7 +239,7 @@ def test_a_server_that_is_not_there_at_start(proxy, store):
     proxy.refuse()
     with through(proxy, store) as server:
         assert "refused" in refused(server)
-        assert server.get("/health").status == 503
+        visitd.health(server, 503)
         assert "Connection refused" in server.stderr()
         proxy.listen()
         assert recovered(server) == 1
@@ -257,11 +256,11 @@ def test_a_server_that_hangs_at_start(proxy, store):
 def test_a_health_check_finds_out_alone(proxy, store):
     """A store without visitors, since its health check failed."""
     with through(proxy, store, STORE_TIMEOUT=TIMEOUT) as server:
-        assert server.get("/health").status == 200
+        visitd.health(server, 200)
         proxy.do("hang")
-        wait_for(lambda: server.get("/health").status == 503, what="health")
+        visitd.health(server, 503)
         proxy.do("pass")
-        wait_for(lambda: server.get("/health").status == 200, what="health")
+        visitd.health(server, 200)
 
 
 def test_a_slow_store_is_used_all_the_same(proxy, store):

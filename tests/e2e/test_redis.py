@@ -106,7 +106,7 @@ def test_promise_4_a_total_that_is_no_number_is_left_alone(store, text):
         for target in ("/", "/visits"):
             assert "visit_counter:homepage" in refusal(server, target) or \
                 "integer" in refusal(server, target)
-        assert server.get("/health").status == 503
+        visitd.health(server, 503)
         done = command(store, "set", "homepage", "7")
         assert done.returncode != 0, done
         assert store.call("GET", HOME) == text
@@ -126,7 +126,7 @@ def test_a_total_below_zero_is_never_answered(server, store):
     for _ in range(3):
         refusal(server)
         refusal(server, "/visits")
-    assert server.get("/health").status == 503
+    visitd.health(server, 503)
     store.call("SET", HOME, 41)
     assert recovered(server) == 42
 
@@ -139,7 +139,7 @@ def test_a_key_of_another_type_fails_alone(server, store):
         assert "WRONGTYPE" in refusal(server)
         assert "visit_counter:homepage" in refusal(server, "/visits")
         assert server.get("/items/1").status == 404
-    assert "WRONGTYPE" in server.get("/health").json["error"]
+    assert "WRONGTYPE" in visitd.health(server, 503).json["error"]
     store.call("DEL", HOME)
     assert server.visit() == 1
 
@@ -210,7 +210,7 @@ def test_a_user_with_the_rights_of_the_readme(own, redis):
     redis.call("HSET", HISTORY, old, 5)
     with Server(own, ADMIN_TOKEN=TOKEN, **settings) as server:
         assert exercise(server, "a") == 200
-        assert server.get("/health").status == 200
+        visitd.health(server, 200)
     assert old not in redis.call("HGETALL", HISTORY)
     assert command(own, "export", **settings).stdout == "6 homepage\n1 a\n"
     assert command(own, "get", **{**settings, "REDIS_USER": "no"}
@@ -246,11 +246,11 @@ def test_health_says_what_a_visit_finds(own, redis, case):
     settings = {"REDIS_USER": "web", "REDIS_PASSWORD": "secret", "WORKERS": 1}
     redis.call("ACL", "SETUSER", "web", *VISITS_FAIL[case])
     with Server(own, **settings) as server:
-        assert server.get("/health").status == 503
+        visitd.health(server, 503)
         refusal(server)
         make_user(redis, COMMANDS)
         with within(2):
-            wait_for(lambda: server.get("/health").status == 200)
+            visitd.health(server, 200)
         assert server.visit() == 1
         assert server.stderr().count("works again") == 1
 
@@ -259,7 +259,7 @@ def test_rights_that_health_does_not_need(own, redis):
     """SETRANGE was one, and CONFIG may be denied."""
     make_user(redis, COMMANDS)
     with Server(own, REDIS_USER="web", REDIS_PASSWORD="secret") as server:
-        assert server.get("/health").status == 200
+        visitd.health(server, 200)
         assert server.visit() == 1
 
 
@@ -350,7 +350,7 @@ def test_the_words_of_a_server_that_closes_at_once(store, words):
         with Server(store, WORKERS=1, REDIS_HOST="127.0.0.1",
                     REDIS_PORT=proxy.port) as server:
             assert words in refusal(server)
-            assert words in server.get("/health").json["error"]
+            assert words in visitd.health(server, 503).json["error"]
             assert words in server.stderr()
             proxy.do("pass")
             assert recovered(server) == 1
@@ -392,7 +392,7 @@ def test_the_largest_total(server, store):
     assert refusal(server) == "counter is full"
     assert server.get("/visits").number == MAX
     assert store.total() == MAX
-    assert server.get("/health").status == 200
+    visitd.health(server, 200)
 
 
 def test_an_item_that_is_none_is_not_served(server, store):
@@ -555,7 +555,7 @@ def test_noauth_and_a_wrong_password(scratch):
         store = RedisStore(scratch, redis)
         with Server(store) as server:
             assert "NOAUTH" in refusal(server)
-            assert "NOAUTH" in server.get("/health").json["error"]
+            assert "NOAUTH" in visitd.health(server, 503).json["error"]
         with Server(store, REDIS_PASSWORD="guess") as server:
             assert "WRONGPASS" in refusal(server)
         with Server(store, REDIS_PASSWORD="secret", WORKERS=1) as server:
@@ -583,7 +583,7 @@ def test_readonly(own, redis):
         assert server.visit() == 1
         redis.call("REPLICAOF", "127.0.0.1", "1")
         assert "READONLY" in refusal(server)
-        assert "READONLY" in server.get("/health").json["error"]
+        assert "READONLY" in visitd.health(server, 503).json["error"]
         assert server.get("/visits").number == 1
         redis.call("REPLICAOF", "NO", "ONE")
         assert recovered(server) == 2
@@ -594,7 +594,7 @@ def test_out_of_memory(own, redis):
         assert server.visit() == 1
         redis.call("CONFIG", "SET", "maxmemory", "1")
         assert "OOM" in refusal(server)
-        assert "OOM" in server.get("/health").json["error"]
+        assert "OOM" in visitd.health(server, 503).json["error"]
         assert server.get("/visits").number == 1
         redis.call("CONFIG", "SET", "maxmemory", "0")
         assert recovered(server) == 2
@@ -747,7 +747,7 @@ def test_a_policy_that_changes_is_found_by_health(own, redis):
     with Server(own) as server:
         assert server.visit() == 1
         redis.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-        assert "allkeys-lru" in server.get("/health").json["error"]
+        assert "allkeys-lru" in visitd.health(server, 503).json["error"]
         redis.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
         assert recovered(server) == 2
 

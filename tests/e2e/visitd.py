@@ -791,6 +791,16 @@ def number(server, target="/"):
     return reply.number if reply.status == 200 else None
 
 
+def health(server, status):
+    """Wait for this status of /health, which may be a second old in each
+    worker, and give the answer."""
+    def ask():
+        reply = server.get("/health")
+        return reply if reply.status == status else None
+
+    return wait_for(ask, within=4, what=f"{status} of /health")
+
+
 def recovered(server):
     """Wait for a visit that counts, and give its number."""
     return wait_for(lambda: number(server), what="recovery")
