@@ -62,6 +62,7 @@ static int master_run_worker(struct master *m, int share)
 	prctl(PR_SET_NAME, "visitd-worker", 0, 0, 0);
 	if (run_drop_privileges(m->settings, false) < 0)
 		return EXIT_SYSTEM;
+	store_show_detail(m->settings->health_detail);
 	/* Requests get 503 until the store can be used. */
 	if (store_open(m->settings) != 0)
 		log_warn("the store cannot be used now: %s", store_error());

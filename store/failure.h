@@ -11,17 +11,36 @@
 
 #include <stdbool.h>
 
+/* The kinds of failures that visitors are told of, where HEALTH_DETAIL is off:
+ * a reason may hold addresses, paths and names of users. */
+enum fault {
+	FAULT_ANY,
+	FAULT_AWAY,    /* nothing is there that could be asked */
+	FAULT_LATE,    /* it does not answer in time, or is locked */
+	FAULT_LOGIN,   /* it does not know us */
+	FAULT_DENIED,  /* it does not let us */
+	FAULT_FULL,    /* it has no room */
+	FAULT_GARBAGE, /* what it holds is not understood */
+	FAULTS
+};
+
+/* Each in a phrase about the store; a store defines them. */
+extern const char *const failure_words[FAULTS];
+
 /*
  * Notes the reason of a failure and gives 503. A format that ends in ':' is
- * followed by a space and the text of errno. The text lives until the end of
- * the turn (util/reason.h).
+ * followed by a space and the text of errno, and errno says which kind it is.
+ * The text lives until the end of the turn (util/reason.h).
  */
 __attribute__((format(printf, 1, 2))) int fail(const char *format, ...);
+__attribute__((format(printf, 2, 3))) int fail_as(enum fault fault,
+						  const char *format, ...);
 
 /* The same for data that is not understood, */
 __attribute__((format(printf, 1, 2))) int fail_garbage(const char *format, ...);
 /* and for a failure of one counter or item, while the store works. */
 __attribute__((format(printf, 1, 2))) int fail_own(const char *format, ...);
+enum fault failure_fault(void);
 bool failure_is_garbage(void);
 bool failure_is_own(void);
 

@@ -167,11 +167,17 @@ int store_look(void);
  * server's words; NULL where the settings say it. Valid until the next call. */
 const char *store_durability(void);
 
-/* Why the last call failed: a phrase. And the same as clients are told: with
+/*
+ * Why the last call failed: a phrase for the log. What clients are told: the
+ * same if they are shown details, else the kind of fault. And that with
  * "store unavailable: " before it, unless one counter or item alone is
  * concerned.
  */
 const char *store_error(void);
+const char *store_told(void);
 const char *store_answer(void);
+
+/* Whether clients are shown details; they are not, at first. */
+void store_show_detail(bool shows);
 
 #endif

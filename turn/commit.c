@@ -70,7 +70,7 @@ static void commit_ask_health(struct health *health)
 	health->status = store_ping();
 	health->until = now + HEALTH_MS;
 	snprintf(health->error, sizeof(health->error), "%s",
-		 health->status ? store_error() : "");
+		 health->status ? store_told() : "");
 }
 
 static void commit_pings(struct turn *turn)

@@ -89,6 +89,8 @@ static const struct setting table[] = {
 	 NULL, "seconds in which a returning browser is not counted again"},
 	{"ADMIN_TOKEN", SECRET, AT(admin_token), NULL, "none", 0, 0, NULL,
 	 "who may set and forget totals: those who send it"},
+	{"HEALTH_DETAIL", WORD, AT(health_detail), "off", NULL, 0, 0, "off|on",
+	 "whether /health and 503s tell visitors the store's own words"},
 	{"ACCESS_LOG", WORD, AT(access_log), "off", NULL, 0, 0, "off|on",
 	 "a line a request on standard output"},
 	{"LOG_FORMAT", WORD, AT(log_json), "text", NULL, 0, 0, "text|json",

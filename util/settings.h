@@ -45,6 +45,7 @@ struct settings {
 	int max_connections;	 /* of one worker */
 	int repeat_window;	 /* seconds; 0: all visits count */
 	const char *admin_token; /* NULL: none */
+	int health_detail;	 /* 0 or 1 */
 	int access_log;		 /* 0 or 1 */
 	int log_json;		 /* 0: combined format; 1: JSON */
 	int log_level;		 /* enum log_level */

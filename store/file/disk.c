@@ -149,7 +149,8 @@ int disk_fail(const struct disk_file *file, const char *verb)
 	case FOLDER_WRONG:
 		return folder_fail(file->folder);
 	case ETIMEDOUT:
-		return fail("%s is locked by another process", file->path);
+		return fail_as(FAULT_LATE, "%s is locked by another process",
+			       file->path);
 	case EINVAL:
 		if (file->fd < 0)
 			return fail("%s is not a regular file", file->path);

@@ -132,8 +132,10 @@ int folder_fail(const struct folder *f)
 
 	if (identity_of(AT_FDCWD, f->path, &now) < 0)
 		return fail("the folder %s is away:", f->path);
-	return fail("the folder %s is another one than at the start, and does "
-		    "not go on from there: put the right one in its place, or "
-		    "restart visitd",
-		    f->path);
+	return fail_as(
+		FAULT_AWAY,
+		"the folder %s is another one than at the start, and does "
+		"not go on from there: put the right one in its place, or "
+		"restart visitd",
+		f->path);
 }

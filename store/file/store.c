@@ -22,6 +22,16 @@
 
 const char store_name[] = "file";
 
+const char *const failure_words[FAULTS] = {
+	[FAULT_ANY] = "its files cannot be used",
+	[FAULT_AWAY] = "its folder or a file is away",
+	[FAULT_LATE] = "its file is locked by another program",
+	[FAULT_LOGIN] = "its files may not be used",
+	[FAULT_DENIED] = "its files may not be used",
+	[FAULT_FULL] = "its disk is full",
+	[FAULT_GARBAGE] = "a file is not understood",
+};
+
 enum { SYNC_EVERY = 1000 /* SYNC=everysec, ms */ };
 
 /* One process has one store. */

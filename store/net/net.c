@@ -155,8 +155,9 @@ static int net_find_addresses(struct net_peer *peer, int64_t until)
 	if (n > 0)
 		return 0;
 	net_ask_resolver(peer);
-	return fail("%s: cannot find its address: %s", peer->name,
-		    why ? why : "no name server has answered yet");
+	return fail_as(FAULT_AWAY, "%s: cannot find its address: %s",
+		       peer->name,
+		       why ? why : "no name server has answered yet");
 }
 
 /* Begins at the next address, which gets its share of the time that is left.
@@ -185,8 +186,8 @@ static enum net_step net_advance(struct net_peer *peer, enum net_step step)
 		if (step != NET_FAILED) {
 			if (clock_ms() < peer->address_until)
 				return step;
-			fail("%s: no connection within %d ms", peer->name,
-			     peer->timeout);
+			fail_as(FAULT_LATE, "%s: no connection within %d ms",
+				peer->name, peer->timeout);
 		}
 		net_end(peer);
 		if (peer->tried == peer->addresses_len)
@@ -223,6 +224,7 @@ static void net_come_up(struct net_peer *peer)
 static void net_schedule_probe(struct net_peer *peer)
 {
 	snprintf(peer->why, sizeof(peer->why), "%s", store_error());
+	peer->fault = failure_fault();
 	peer->probe_at = clock_ms() + peer->wait;
 	net_ask_resolver(peer);
 }
@@ -250,7 +252,8 @@ static short net_poll_events(enum net_step step)
 static int net_open_now(struct net_peer *peer, int64_t until)
 {
 	if (clock_ms() >= until)
-		return fail("%s: no time was left for it", peer->name);
+		return fail_as(FAULT_LATE, "%s: no time was left for it",
+			       peer->name);
 	enum net_step step = net_begin(peer, until, true);
 	while (step == NET_READ || step == NET_WRITE) {
 		struct pollfd ready = {.fd = peer->fd,
@@ -336,7 +339,7 @@ int net_ready(struct net_peer *peer, int64_t until)
 {
 	peer->is_called = true;
 	if (peer->is_down)
-		return fail("%s", peer->why);
+		return fail_as((enum fault)peer->fault, "%s", peer->why);
 	if (peer->state == NET_OPEN && net_is_stale(peer->fd))
 		net_end(peer);
 	return peer->state == NET_OPEN ? 0 : net_open_now(peer, until);

@@ -70,7 +70,8 @@ struct net_peer {
 	int watched, watched_for; /* descriptor and events in `epoll` */
 	bool is_called;		  /* since the last tick */
 	bool is_down;		  /* the breaker is open */
-	char why[256];		  /* its reason, for the calls that fail */
+	char why[256];		  /* its reason, for the calls that fail, */
+	int fault;		  /* and the kind (failure.h) */
 	int64_t probe_at;	  /* when the next probe is due */
 	int wait;		  /* ms between two probes */
 };

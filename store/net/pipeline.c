@@ -52,6 +52,7 @@ struct command {
 	bool is_waiting, is_asking;
 	redisReply *reply;
 	const char *why; /* without a reply; lives as long as the turn */
+	enum fault fault;
 };
 
 static struct {
@@ -210,6 +211,7 @@ static void pipeline_give_up(struct node *node)
 			continue;
 		command->is_waiting = false;
 		command->why = store_error();
+		command->fault = failure_fault();
 	}
 	node->waiting = 0;
 }
@@ -311,8 +313,8 @@ static void pipeline_go_on(struct node *node)
 
 static void pipeline_be_late(struct node *node)
 {
-	fail("%s: no answer within %d ms", node->link.peer.name,
-	     pipeline.settings->store_timeout);
+	fail_as(FAULT_LATE, "%s: no answer within %d ms", node->link.peer.name,
+		pipeline.settings->store_timeout);
 	net_late(&node->link.peer);
 	pipeline_give_up(node);
 }
@@ -553,6 +555,13 @@ const char *pipeline_why(size_t command)
 	if (pipeline.no_memory || command >= pipeline.len)
 		return "out of memory";
 	return pipeline.commands[command].why;
+}
+
+enum fault pipeline_fault(size_t command)
+{
+	return pipeline.no_memory || command >= pipeline.len
+		       ? FAULT_ANY
+		       : pipeline.commands[command].fault;
 }
 
 const char *pipeline_name(size_t command)

@@ -10,6 +10,7 @@
 #ifndef STORE_NET_PIPELINE_H
 #define STORE_NET_PIPELINE_H
 
+#include "store/failure.h"
 #include "store/net/resp.h"
 #include "util/settings.h"
 #include "util/slice.h"
@@ -43,10 +44,12 @@ void pipeline_run(void);
 /*
  * The reply to a command that was run; valid until the next pipeline_begin.
  * NULL: none came, but the command may have been carried out. pipeline_why then
- * says why; its text lives as long as the turn.
+ * says why, and pipeline_fault of which kind; the text lives as long as the
+ * turn.
  */
 const redisReply *pipeline_reply(size_t command);
 const char *pipeline_why(size_t command);
+enum fault pipeline_fault(size_t command);
 
 /* The name, for messages, of the server that a command was sent to. */
 const char *pipeline_name(size_t command);

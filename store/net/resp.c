@@ -131,8 +131,8 @@ int resp_receive(struct resp *resp)
 			return -1;
 		}
 		if (n == 0) {
-			fail("%s: it has closed the connection",
-			     resp->peer.name);
+			fail_as(FAULT_AWAY, "%s: it has closed the connection",
+				resp->peer.name);
 			return -1;
 		}
 		resp->received += (size_t)n;
@@ -167,6 +167,33 @@ bool resp_is_error(const redisReply *reply, const char *code)
 {
 	return reply->type == REDIS_REPLY_ERROR &&
 	       strncmp(reply->str, code, strlen(code)) == 0;
+}
+
+enum fault resp_fault(const char *words)
+{
+	static const struct {
+		const char *code;
+		enum fault fault;
+	} codes[] = {
+		{"NOAUTH", FAULT_LOGIN},
+		{"WRONGPASS", FAULT_LOGIN},
+		{"ERR invalid password", FAULT_LOGIN},
+		{"ERR AUTH", FAULT_LOGIN},
+		{"ERR max number of clients", FAULT_AWAY},
+		{"DENIED", FAULT_LOGIN},
+		{"NOPERM", FAULT_DENIED},
+		{"READONLY", FAULT_DENIED},
+		{"OOM", FAULT_FULL},
+		{"MISCONF", FAULT_FULL},
+		{"LOADING", FAULT_AWAY},
+		{"CLUSTERDOWN", FAULT_AWAY},
+		{"MASTERDOWN", FAULT_AWAY},
+	};
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
+		if (strncmp(words, codes[i].code, strlen(codes[i].code)) == 0)
+			return codes[i].fault;
+	return FAULT_ANY;
 }
 
 /*
@@ -286,10 +313,11 @@ static int resp_fail_login(const struct resp *resp, const char *words)
 	bool is_wrong = strncmp(words, "WRONGPASS", 9) == 0 ||
 			strncmp(words, "ERR invalid password", 20) == 0;
 
-	return fail("%s says: %s%s", resp->peer.name, words,
-		    lacks      ? " (set REDIS_PASSWORD)"
-		    : is_wrong ? " (look at REDIS_USER and REDIS_PASSWORD)"
-			       : "");
+	return fail_as(resp_fault(words), "%s says: %s%s", resp->peer.name,
+		       words,
+		       lacks	  ? " (set REDIS_PASSWORD)"
+		       : is_wrong ? " (look at REDIS_USER and REDIS_PASSWORD)"
+				  : "");
 }
 
 /* A server that cannot save answers MISCONF even to a PING, but it can be

@@ -9,6 +9,7 @@
 #ifndef STORE_NET_RESP_H
 #define STORE_NET_RESP_H
 
+#include "store/failure.h"
 #include "store/net/net.h"
 #include "util/slice.h"
 
@@ -78,6 +79,9 @@ int resp_take(struct resp *resp, redisReply **reply);
 
 /* Whether everything that was received has been taken. */
 bool resp_is_clean(const struct resp *resp);
+
+/* The kind of failure that the text of an error tells. */
+enum fault resp_fault(const char *words);
 
 /* Whether a reply is an error that begins with this code. */
 bool resp_is_error(const redisReply *reply, const char *code);

@@ -300,7 +300,7 @@ static int add_fail_probe(struct tally *home, int64_t until)
 	int status = add_read(&now, 1, until);
 
 	if (!status && home->status)
-		return fail("%s", home->error);
+		return fail_garbage("%s", home->error);
 	return status ? status : add_fail_row(home->counter);
 }
 

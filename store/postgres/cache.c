@@ -21,6 +21,7 @@ enum {
 	TIMEOUT_MIN = 5,
 	TIMEOUT_MAX = 100,
 	MISSED_MAX = 256, /* counters that could not be refreshed */
+	QUIET_MS = 1000,  /* between two log lines that it fails */
 };
 
 static const char keep[] = {
@@ -36,7 +37,8 @@ enum use { READ, WRITE, USES };
 static struct {
 	struct settings settings; /* with a timeout of its own */
 	bool is_used;
-	bool is_told[USES]; /* the log was, that it fails */
+	bool is_told[USES];    /* the log was, that it fails, */
+	int64_t told_at[USES]; /* when last */
 	char ttl[NUMBER_MAX + 1], tombstone[NUMBER_MAX + 1];
 	/* The hashes of names that could not be refreshed, and when what is
 	 * kept of the last of them has died; too many of them are all names. */
@@ -86,15 +88,21 @@ int cache_tick(void)
  * Calls
  */
 
-/* Tells the log, once, that it fails, and that it works again. */
+/* Tells the log, once, that it fails, and that it works again; one that fails
+ * now and then, once in QUIET_MS. */
 static void cache_tell(enum use use, const char *why)
 {
 	static const char *const names[] = {"read", "written"};
 
-	if (why && !cache.is_told[use])
+	if (why && !cache.is_told[use]) {
+		if (cache.told_at[use] &&
+		    clock_ms() - cache.told_at[use] < QUIET_MS)
+			return;
+		cache.told_at[use] = clock_ms();
 		log_warn("the cache cannot be %s, PostgreSQL is asked "
 			 "instead: %s",
 			 names[use], why);
+	}
 	if (!why && cache.is_told[use])
 		log_info("the cache can be %s again", names[use]);
 	cache.is_told[use] = why != NULL;

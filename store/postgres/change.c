@@ -42,10 +42,11 @@ int store_set(struct slice counter, int64_t value)
 			session_call(steps, 2, session_make_counters, until));
 	failure_tell(FAILURE_HOME, status);
 	const char *error = store_error();
+	enum fault fault = failure_fault();
 	/* A call that failed may have been made, or be made yet. */
 	cache_bury(counter);
 	if (status)
-		return fail("%s", error);
+		return fail_as(fault, "%s", error);
 	bool was_set = PQntuples(steps[1].result) == 1;
 	session_clear(steps, 2);
 	if (was_set)
@@ -96,9 +97,10 @@ int store_drop(struct slice counter)
 		status = change_drop(counter, session_deadline());
 		failure_tell(FAILURE_HOME, status == 404 ? 0 : status);
 		const char *error = store_error();
+		enum fault fault = failure_fault();
 		cache_bury(counter);
 		if (status == 503)
-			fail("%s", error);
+			fail_as(fault, "%s", error);
 	}
 	if (status == 404)
 		fail_own("no counter \"%.*s\"", (int)counter.n, counter.p);

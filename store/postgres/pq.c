@@ -28,7 +28,8 @@ static const char greeting[] = {
  */
 
 /* In one line: libpq's messages have several, and tabs. */
-static int pq_fail_message(const struct pq *pq, const char *message)
+static int pq_fail_message(const struct pq *pq, enum fault fault,
+			   const char *message, const char *advice)
 {
 	char line[512] = "";
 	size_t n = 0;
@@ -45,7 +46,49 @@ static int pq_fail_message(const struct pq *pq, const char *message)
 		line[n++] = *message;
 	}
 	line[n] = '\0';
-	return fail("%s: %s", pq->peer.name, line);
+	return fail_as(fault, "%s: %s%s", pq->peer.name, line, advice);
+}
+
+/*
+ * A connection that was not opened, or is lost. libpq gives no SQLSTATE, but
+ * its words; where a server says them in another language, the kind is not
+ * known as exactly.
+ */
+static int pq_fail_connection(const struct pq *pq)
+{
+	const char *message = PQerrorMessage(pq->conn);
+	bool is_password = strstr(message, "password authentication failed") ||
+			   strstr(message, "no password supplied");
+	bool is_login = is_password || strstr(message, "pg_hba.conf") ||
+			strstr(message, "does not exist") ||
+			strstr(message, "authentication");
+
+	return pq_fail_message(
+		pq, is_login ? FAULT_LOGIN : FAULT_AWAY, message,
+		is_password
+			? " (DB_USER and DB_PASSWORD are what the database "
+			  "was made with: one in a container keeps those of "
+			  "the first start of its volume)"
+			: "");
+}
+
+static enum fault pq_fault(const char *state)
+{
+	static const struct {
+		const char *state; /* how it begins */
+		enum fault fault;
+	} states[] = {
+		{"28", FAULT_LOGIN},	 {"42501", FAULT_DENIED},
+		{"25006", FAULT_DENIED}, {"53", FAULT_FULL},
+		{"57014", FAULT_LATE},	 {"55P03", FAULT_LATE},
+		{"57P", FAULT_AWAY},	 {"08", FAULT_AWAY},
+	};
+
+	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
+		if (strncmp(state, states[i].state, strlen(states[i].state)) ==
+		    0)
+			return states[i].fault;
+	return FAULT_ANY;
 }
 
 static int pq_fail_result(struct pq *pq, const PGresult *result)
@@ -55,8 +98,9 @@ static int pq_fail_result(struct pq *pq, const PGresult *result)
 		PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
 	snprintf(pq->sqlstate, sizeof(pq->sqlstate), "%s", state ? state : "");
-	return pq_fail_message(pq, message ? message
-					   : PQresultErrorMessage(result));
+	return pq_fail_message(pq, pq_fault(pq->sqlstate),
+			       message ? message : PQresultErrorMessage(result),
+			       "");
 }
 
 /*
@@ -179,7 +223,7 @@ static enum net_step pq_begin(struct net_peer *peer,
 	}
 	peer->fd = PQsocket(pq->conn);
 	if (PQstatus(pq->conn) == CONNECTION_BAD) {
-		pq_fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_connection(pq);
 		return NET_FAILED;
 	}
 	return NET_WRITE;
@@ -221,7 +265,7 @@ static enum net_step pq_ask(struct pq *pq)
 	if (PQsetnonblocking(pq->conn, 1) < 0 ||
 	    !PQsendQueryParams(pq->conn, greeting, 3, NULL, values, NULL, NULL,
 			       0)) {
-		pq_fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_connection(pq);
 		return NET_FAILED;
 	}
 	pq->is_asking = true;
@@ -242,7 +286,7 @@ static enum net_step pq_go_on_connecting(struct pq *pq)
 	case PGRES_POLLING_OK:
 		return pq_ask(pq);
 	default:
-		pq_fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_connection(pq);
 		return NET_FAILED;
 	}
 }
@@ -272,7 +316,7 @@ static enum net_step pq_go_on_asking(struct pq *pq)
 	PGresult *result;
 
 	if (left < 0 || !PQconsumeInput(pq->conn)) {
-		pq_fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_connection(pq);
 		return NET_FAILED;
 	}
 	if (PQisBusy(pq->conn))
@@ -288,7 +332,7 @@ static enum net_step pq_go_on_asking(struct pq *pq)
 		PQclear(result);
 	}
 	if (step == NET_DONE && !PQenterPipelineMode(pq->conn)) {
-		pq_fail_message(pq, PQerrorMessage(pq->conn));
+		pq_fail_connection(pq);
 		return NET_FAILED;
 	}
 	return step;
@@ -404,7 +448,8 @@ int pq_ready(struct pq *pq, int64_t until)
 	pq->sqlstate[0] = '\0';
 	/* That is no fault of the server's: the breaker stays closed. */
 	if (clock_ms() >= until)
-		return fail("%s: no time was left for it", pq->peer.name);
+		return fail_as(FAULT_LATE, "%s: no time was left for it",
+			       pq->peer.name);
 	/* libpq may have read more than the last answer. */
 	if (pq->peer.state == NET_OPEN &&
 	    (PQisBusy(pq->conn) || PQstatus(pq->conn) == CONNECTION_BAD))
@@ -414,7 +459,7 @@ int pq_ready(struct pq *pq, int64_t until)
 
 static int pq_broken(struct pq *pq)
 {
-	pq_fail_message(pq, PQerrorMessage(pq->conn));
+	pq_fail_connection(pq);
 	net_broken(&pq->peer);
 	return 503;
 }
@@ -435,8 +480,8 @@ static int pq_exchange(struct pq *pq, int64_t until)
 		};
 		int64_t wait = until - clock_ms();
 		if (wait <= 0) {
-			fail("%s: no answer within %d ms", pq->peer.name,
-			     pq->settings->store_timeout);
+			fail_as(FAULT_LATE, "%s: no answer within %d ms",
+				pq->peer.name, pq->settings->store_timeout);
 			net_late(&pq->peer);
 			return 503;
 		}

@@ -148,11 +148,13 @@ void session_clear(struct pq_step *steps, int len)
 
 static int session_fail_table(void)
 {
-	return fail("%s: the table visit_counter cannot be used: it needs a "
-		    "column name that is unique and a column visits of an "
-		    "integer type, as in CREATE TABLE visit_counter (name text "
-		    "PRIMARY KEY, visits int8 NOT NULL)",
-		    session.pq.peer.name);
+	return fail_as(
+		FAULT_GARBAGE,
+		"%s: the table visit_counter cannot be used: it needs a "
+		"column name that is unique and a column visits of an "
+		"integer type, as in CREATE TABLE visit_counter (name text "
+		"PRIMARY KEY, visits int8 NOT NULL)",
+		session.pq.peer.name);
 }
 
 /* What is known of the table may be out of date: it is looked at once more

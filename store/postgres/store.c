@@ -27,6 +27,16 @@
 
 const char store_name[] = "postgres";
 
+const char *const failure_words[FAULTS] = {
+	[FAULT_ANY] = "PostgreSQL failed",
+	[FAULT_AWAY] = "PostgreSQL cannot be reached",
+	[FAULT_LATE] = "PostgreSQL does not answer in time",
+	[FAULT_LOGIN] = "PostgreSQL refused the login",
+	[FAULT_DENIED] = "PostgreSQL does not allow it",
+	[FAULT_FULL] = "PostgreSQL has no room",
+	[FAULT_GARBAGE] = "data or settings of PostgreSQL cannot be used",
+};
+
 static int store_epoll = -1;
 
 int store_ping(void)

@@ -33,6 +33,16 @@
 
 const char store_name[] = "redis";
 
+const char *const failure_words[FAULTS] = {
+	[FAULT_ANY] = "Redis failed",
+	[FAULT_AWAY] = "Redis cannot be reached",
+	[FAULT_LATE] = "Redis does not answer in time",
+	[FAULT_LOGIN] = "Redis refused the login",
+	[FAULT_DENIED] = "Redis does not allow it",
+	[FAULT_FULL] = "Redis has no room",
+	[FAULT_GARBAGE] = "data or settings of Redis cannot be used",
+};
+
 /*
  * Setting and dropping
  */

@@ -13,6 +13,7 @@ struct redis_answer redis_answer_to(size_t command)
 	return (struct redis_answer){
 		.reply = pipeline_reply(command),
 		.why = pipeline_why(command),
+		.fault = pipeline_fault(command),
 		.server = pipeline_name(command),
 	};
 }
@@ -52,7 +53,7 @@ int redis_fail(const struct redis_answer *answer, const char *key)
 	const redisReply *reply = answer->reply;
 
 	if (!reply)
-		return fail("%s", answer->why);
+		return fail_as(answer->fault, "%s", answer->why);
 	if (reply->type != REDIS_REPLY_ERROR)
 		return fail("%s: an unexpected reply about %s", answer->server,
 			    key);
@@ -60,7 +61,8 @@ int redis_fail(const struct redis_answer *answer, const char *key)
 	if (resp_is_error(reply, "WRONGTYPE"))
 		return fail_garbage("%s says of %s: %.*s", answer->server, key,
 				    (int)text.n, text.p);
-	return fail("%s says: %.*s", answer->server, (int)text.n, text.p);
+	return fail_as(resp_fault(reply->str), "%s says: %.*s", answer->server,
+		       (int)text.n, text.p);
 }
 
 int redis_fail_text(const struct redis_answer *answer, const char *key,

@@ -4,6 +4,7 @@
 #ifndef STORE_REDIS_REPLY_H
 #define STORE_REDIS_REPLY_H
 
+#include "store/failure.h"
 #include "util/slice.h"
 
 #include <hiredis/hiredis.h>
@@ -15,7 +16,8 @@
  */
 struct redis_answer {
 	const redisReply *reply; /* NULL: none came */
-	const char *why;	 /* without a reply: the reason */
+	const char *why;	 /* without a reply: the reason, */
+	enum fault fault;	 /* and its kind */
 	const char *server;	 /* its name, for messages */
 };
 struct redis_answer redis_answer_to(size_t command);

@@ -94,6 +94,19 @@ def test_promise_4_garbage_at_start_is_exit_102_and_stays(store, text):
     assert store.visits.read_bytes() == text
 
 
+def test_visitors_are_told_the_kind_of_fault(store):
+    """The path and what is there are for the log, unless HEALTH_DETAIL=on."""
+    words = "a file is not understood"
+    with Server(store, HEALTH_DETAIL="") as server:
+        assert server.visit() == 1
+        (store.root / "data" / "visits").write_text("many\n")
+        for target in ("/", "/visits", "/hit"):
+            assert visitd.refusal(server, target) == (
+                f"store unavailable: {words}")
+        assert visitd.health(server, 503).json["error"] == words
+        assert 'it holds "many' in server.stderr()
+
+
 def test_promise_4_garbage_while_it_runs_is_503_until_repaired(server):
     """The file stays as it is, /health says why, and it heals."""
     visits = server.store.visits

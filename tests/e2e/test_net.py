@@ -82,8 +82,8 @@ def test_promise_5_one_deadline_then_fast_failure_then_recovery(
         assert len(proxy.accepted_at) - tries < 10, "only a probe asks it"
         proxy.do("pass")
         told = recovered(server)
-        assert told == store.total() >= 2
-        assert server.visit() == told + 1
+        assert 2 <= told <= store.total(), "what was given up may count late"
+        assert server.visit() > told
         visitd.health(server, 200)
 
 
@@ -102,7 +102,7 @@ def test_promise_5_a_probe_holds_nobody_up(proxy, store, what, value):
             refused(server)
         assert probe in proxy.connections
         proxy.do("pass")
-        assert recovered(server) == store.total()
+        assert recovered(server) <= store.total()
 
 
 @pytest.mark.parametrize("what,value", SILENT[:3])
@@ -122,7 +122,7 @@ def test_a_connection_that_opens_and_then_is_silent(proxy, store, what,
         assert proxy.accepted_at[tries + 4] - begun > 5 * 0.25 + 1.5
         assert visits > 6, "most of them fail at once"
         proxy.do("pass")
-        assert recovered(server) == store.total()
+        assert recovered(server) <= store.total()
 
 
 def test_a_late_reply_is_never_that_of_the_next_call(proxy, store):
@@ -134,7 +134,7 @@ def test_a_late_reply_is_never_that_of_the_next_call(proxy, store):
             store.add(1000)
             proxy.do("pass")
             told = recovered(server)
-            assert told == store.total()
+            assert told <= store.total()
             assert told % 1000 > 1
 
 
@@ -220,7 +220,7 @@ def test_an_answer_that_is_none(proxy, store, text):
         proxy.do("say", text, on=store.adds)
         refused(server)
         proxy.do("pass")
-        assert recovered(server) == store.total()
+        assert recovered(server) <= store.total()
         assert server.workers() == workers
 
 
@@ -245,12 +245,36 @@ def test_a_server_that_is_not_there_at_start(proxy, store):
         assert recovered(server) == 1
 
 
+def test_visitors_are_told_the_kind_of_fault(proxy, store):
+    """Addresses and names are for the log, unless HEALTH_DETAIL=on."""
+    name = {"redis": "Redis", "postgres": "PostgreSQL"}[store.name]
+    with through(proxy, store, HEALTH_DETAIL="off",
+                 STORE_TIMEOUT=TIMEOUT) as server:
+        assert server.visit() == 1
+        proxy.refuse()
+        proxy.end_all()
+        kind = f"{name} cannot be reached"
+        assert refused(server) == f"store unavailable: {kind}"
+        assert refused(server) == f"store unavailable: {kind}"
+        assert visitd.health(server, 503).json["error"] == kind
+        assert server.get("/visits").text.endswith(f"{kind}\n")
+        proxy.listen()
+        recovered(server)
+        proxy.do("hang")
+        kind = f"{name} does not answer in time"
+        assert refused(server) == f"store unavailable: {kind}"
+        assert refused(server) == f"store unavailable: {kind}"
+        proxy.do("pass")
+        recovered(server)
+        assert "127.0.0.1" in server.stderr()
+
+
 def test_a_server_that_hangs_at_start(proxy, store):
     proxy.do("swallow")
     with through(proxy, store, STORE_TIMEOUT=TIMEOUT) as server:
         refused(server)
         proxy.do("pass")
-        assert recovered(server) == store.total()
+        assert recovered(server) <= store.total()
 
 
 def test_a_health_check_finds_out_alone(proxy, store):
@@ -357,7 +381,7 @@ def test_a_frozen_server_and_thawed(scratch):
                 refused(server)
             refused_at_once(server)
             owner.thaw()
-            assert recovered(server) == store.total() >= 2
+            assert 2 <= recovered(server) <= store.total()
 
 
 # Names

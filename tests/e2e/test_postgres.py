@@ -857,6 +857,18 @@ def test_a_password_and_a_wrong_one(over_tcp, guarded):
             assert word not in server.stderr()
 
 
+def test_visitors_are_told_the_kind_of_fault(over_tcp, guarded, store, role):
+    with Server(over_tcp, DB_PASSWORD="guess", HEALTH_DETAIL="",
+                **over_tcp.at("127.0.0.1", guarded.port)) as server:
+        kind = "PostgreSQL refused the login"
+        assert refusal(server) == f"store unavailable: {kind}"
+        assert visitd.health(server, 503).json["error"] == kind
+        assert "the first start of its volume" in server.stderr()
+    with Server(store, DB_USER=role, HEALTH_DETAIL="") as server:
+        kind = "PostgreSQL does not allow it"
+        assert refusal(server) == f"store unavailable: {kind}"
+
+
 def test_a_password_from_a_file(over_tcp, guarded):
     file = over_tcp.root / "password"
     file.write_text(PASSWORD + "\n")

@@ -572,6 +572,19 @@ def test_noauth_and_a_wrong_password(scratch):
             assert word not in server.stderr()
 
 
+def test_visitors_are_told_the_kind_of_fault(own, redis):
+    make_user(redis, COMMANDS)
+    settings = {"WORKERS": 1, "HEALTH_DETAIL": "", "REDIS_USER": "web"}
+    with Server(own, **settings, REDIS_PASSWORD="guess") as server:
+        assert refusal(server) == "store unavailable: Redis refused the login"
+        assert "REDIS_PASSWORD" in server.stderr()
+    redis.call("ACL", "SETUSER", "web", "-eval")
+    with Server(own, **settings, REDIS_PASSWORD="secret") as server:
+        kind = "Redis does not allow it"
+        assert refusal(server) == f"store unavailable: {kind}"
+        assert visitd.health(server, 503).json["error"] == kind
+
+
 def test_a_database_that_there_is_not(store):
     with Server(store, REDIS_DB=99999) as server:
         assert "DB index is out of range" in refusal(server)

@@ -570,6 +570,7 @@ class Server:
         self.port = self.reserved.number
         self.settings = {"BIND": "127.0.0.1", "PORT": self.port, "WORKERS": 2,
                          "TZ": ZONE, "STORE_TIMEOUT": STORE_TIMEOUT,
+                         "HEALTH_DETAIL": "on",
                          **store.settings(), **settings}
         self.stderr_file = store.root / f"stderr.{self.port}"
         self.stdout_file = store.root / f"stdout.{self.port}"

@@ -303,6 +303,11 @@ const char *store_error(void)
 	return "it fails";
 }
 
+const char *store_told(void)
+{
+	return store_error();
+}
+
 const char *store_answer(void)
 {
 	return store_error();

@@ -28,6 +28,10 @@ static const char *const names[] = {
 	"REPEAT_WINDOW=",
 	"ADMIN_TOKEN=",
 	"ADMIN_TOKEN_FILE=",
+	"REDIS_URL=",
+	"REDIS_PREFIX=",
+	"REDIS_KEY=",
+	"HEALTH_DETAIL=",
 };
 
 enum { NAMES = sizeof(names) / sizeof(*names) };

@@ -1489,5 +1489,6 @@ int main(void)
 		TEST(test_error_is_a_phrase),
 	};
 
+	store_show_detail(true);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

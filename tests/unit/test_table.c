@@ -1953,5 +1953,6 @@ int main(void)
 		TEST(test_many),
 	};
 
+	store_show_detail(true);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
