@@ -115,15 +115,19 @@ static int command_wait_for(int fd, short events, int64_t until)
 	return n == 1 ? 0 : -1;
 }
 
-/* Sends the request and reads the whole reply. Gives its length, or -1. */
-static ssize_t command_ask(int fd, char *reply, size_t cap, int64_t until)
+/* Asks for a path and reads the whole reply. Gives its length, or -1. */
+static ssize_t command_ask(int fd, const char *base, const char *path,
+			   char *reply, size_t cap, int64_t until)
 {
-	static const char request[] = "GET /health HTTP/1.0\r\n\r\n";
-	size_t len = 0;
+	char request[256]; /* BASE_PATH has at most 100 bytes */
+	size_t len = (size_t)snprintf(request, sizeof(request),
+				      "GET %s%s HTTP/1.0\r\n\r\n",
+				      base ? base : "", path);
 
 	if (command_wait_for(fd, POLLOUT, until) < 0 ||
-	    send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0)
+	    send(fd, request, len, MSG_NOSIGNAL) < 0)
 		return -1;
+	len = 0;
 	while (len < cap) {
 		if (command_wait_for(fd, POLLIN, until) < 0)
 			return -1;
@@ -145,8 +149,9 @@ static int command_health(const struct settings *settings, int argc,
 	char reply[8192];
 	int64_t until = clock_ms() + settings->store_timeout + HEALTH_MS;
 	int fd = command_connect_server(settings);
-	ssize_t n =
-		fd >= 0 ? command_ask(fd, reply, sizeof(reply) - 1, until) : -1;
+	ssize_t n = fd >= 0 ? command_ask(fd, settings->base_path, "/health",
+					  reply, sizeof(reply) - 1, until)
+			    : -1;
 
 	(void)argc;
 	(void)argv;

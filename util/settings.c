@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum kind { NUMBER, WORD, TEXT, ADDRESS, SECRET };
+enum kind { NUMBER, WORD, TEXT, ADDRESS, PREFIX, SECRET };
+
+enum { PREFIX_MAX = 100 /* bytes of a PREFIX */ };
 
 struct setting {
 	const char *name;
@@ -33,6 +35,8 @@ static const struct setting table[] = {
 	 "address to listen on (::, both families; 0.0.0.0 without IPv6)"},
 	{"PORT", NUMBER, AT(port), "8080", NULL, 1, 65535, NULL,
 	 "port to listen on"},
+	{"BASE_PATH", PREFIX, AT(base_path), NULL, "none", 0, 0, NULL,
+	 "a prefix that every path has, such as /counter"},
 	{"WORKERS", NUMBER, AT(workers), NULL, "CPUs", 1, 1024, NULL,
 	 "worker processes (the CPUs this process may run on)"},
 	{"DATA_DIR", TEXT, AT(data_dir), "data", NULL, 0, 0, NULL,
@@ -145,6 +149,29 @@ static int set_address(struct settings *s, const struct setting *row,
 	return 0;
 }
 
+/* Of unreserved bytes alone: a path that no client and no proxy writes in
+ * another way. */
+static int set_prefix(struct settings *s, const struct setting *row,
+		      const char *value)
+{
+	const char *p = value;
+
+	do {
+		if (*p++ != '/')
+			return -1;
+		size_t n = strspn(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				     "abcdefghijklmnopqrstuvwxyz"
+				     "0123456789._~-");
+		if (n == strspn(p, ".") && n < 3) /* empty, "." or ".." */
+			return -1;
+		p += n;
+	} while (*p);
+	if (p - value > PREFIX_MAX)
+		return -1;
+	*text_at(s, row) = value;
+	return 0;
+}
+
 /* A second line in a file, or a NUL, would be somebody's mistake. */
 static bool is_secret(const char *value)
 {
@@ -176,6 +203,13 @@ static void say_takes(const struct setting *row, char *out, size_t cap)
 	case TEXT:
 		snprintf(out, cap, "a path of less than %d bytes", PATH_MAX);
 		break;
+	case PREFIX:
+		snprintf(out, cap,
+			 "a path such as /counter: a slash before "
+			 "each part and none at its end, parts of "
+			 "A-Z a-z 0-9 . _ ~ -, at most %d bytes",
+			 PREFIX_MAX);
+		break;
 	case SECRET:
 		snprintf(out, cap, "1 to %d bytes, none of them a control byte",
 			 SETTINGS_SECRET_MAX);
@@ -193,10 +227,10 @@ static int set_row(struct settings *s, const struct setting *row, char *error,
 				      const char *) = {
 		[NUMBER] = set_number, [WORD] = set_word,
 		[TEXT] = set_text,     [ADDRESS] = set_address,
-		[SECRET] = set_secret,
+		[PREFIX] = set_prefix, [SECRET] = set_secret,
 	};
 	const char *value = getenv(row->name);
-	char takes[128];
+	char takes[160];
 
 	if (!value || !*value)
 		value = row->value;
