@@ -59,9 +59,13 @@ int main(int argc, char **argv)
 		printf("visitd " VERSION " (%s)\n", store_name);
 		return EXIT_DONE;
 	}
-	if (argc > 1 && argv[1][0] == '-')
+	if (argc > 1 && strcmp(argv[1], "--") == 0) {
+		argc--;
+		argv++;
+	} else if (argc > 1 && argv[1][0] == '-') {
 		die(EXIT_USAGE, "there is no option \"%s\": see visitd --help",
 		    argv[1]);
+	}
 	read_settings(&settings);
 	return argc > 1 ? run_command(&settings, argc - 1, argv + 1)
 			: serve(&settings);

@@ -173,23 +173,48 @@ static const struct command {
 	int (*run)(const struct settings *settings, int argc, char **argv);
 } commands[] = {
 	{"health", 0, 0, "nothing", command_health},
-	{"get", 0, 1, "[NAME]", command_get},
-	{"set", 2, 2, "NAME N", command_set},
+	{"get", 0, 1, "[NAME], or -- NAME where that begins with \"-\"",
+	 command_get},
+	{"set", 2, 2, "NAME N, or -- NAME N where NAME begins with \"-\"",
+	 command_set},
 	{"export", 0, 0, "nothing", run_export},
 	{"import", 0, 0, "nothing: it reads standard input", run_import},
 };
 
+/*
+ * Takes the "--" that ends the options off the arguments of a command: a name
+ * may begin with "-". No command has an option yet. A "-" alone, and a number
+ * behind the first argument, are none (POSIX.1-2008, XBD 12.2).
+ */
+static void command_take_options(const struct command *c, int *argc,
+				 char ***argv)
+{
+	const char *first = *argc > 0 ? **argv : "";
+
+	if (strcmp(first, "--") == 0) {
+		(*argc)--;
+		(*argv)++;
+	} else if (first[0] == '-' && first[1] != '\0') {
+		die(EXIT_USAGE, "%s has no option \"%s\": it takes %s", c->name,
+		    first, c->takes);
+	}
+}
+
 int run_command(const struct settings *settings, int argc, char **argv)
 {
+	const char *name = argv[0];
+
+	argc--;
+	argv++;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
 		const struct command *c = &commands[i];
 
-		if (strcmp(argv[0], c->name) != 0)
+		if (strcmp(name, c->name) != 0)
 			continue;
-		if (argc - 1 < c->min || argc - 1 > c->max)
-			die(EXIT_USAGE, "%s takes %s", c->name, c->takes);
-		return c->run(settings, argc - 1, argv + 1);
+		command_take_options(c, &argc, &argv);
+		if (argc < c->min || argc > c->max)
+			die(EXIT_USAGE, "%s takes %s", name, c->takes);
+		return c->run(settings, argc, argv);
 	}
-	die(EXIT_USAGE, "there is no command \"%s\": see visitd --help",
-	    argv[0]);
+	die(EXIT_USAGE, "there is no command \"%s\": see visitd --help", name);
 }
