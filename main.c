@@ -1,6 +1,7 @@
 /* visitd: counts visits and tells every visitor its number. */
 #include "run/run.h"
 #include "store/store.h"
+#include "util/date.h"
 #include "util/log.h"
 
 #include <stdio.h>
@@ -32,6 +33,7 @@ static void read_settings(struct settings *settings)
 
 	if (settings_read(settings, error, sizeof(error)) < 0)
 		die(EXIT_DATA, "%s", error);
+	date_load_zone();
 }
 
 static int serve(struct settings *settings)
