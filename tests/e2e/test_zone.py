@@ -5,12 +5,16 @@ import re
 import shutil
 import signal
 import subprocess
+import time
+from email.utils import parsedate
 from pathlib import Path
 
 import pytest
 
-from visitd import Server, command, wait_for
+import visitd
+from visitd import BINARY, Server, command, render, wait_for
 
+TIME = "%Y-%m-%dT%H:%M:%S"
 EAST, WEST = "Etc/GMT-14", "Etc/GMT+12"  # their dates always differ
 
 
@@ -31,10 +35,9 @@ def put(path, zone):
 
 def offsets(server):
     """Of the times that some connections are told, which go to any worker."""
-    times = [server.get("/", {"Accept": "application/json",
-                              "Purpose": "prefetch"}).json["time"]
-             for _ in range(8)]
-    return {time[-6:] for time in times}
+    return {server.get("/", {"Accept": "application/json",
+                             "Purpose": "prefetch"}).json["time"][-6:]
+            for _ in range(8)}
 
 
 def renew(server):
@@ -116,6 +119,36 @@ def test_a_zone_that_cannot_be_loaded_any_more_stays(store, zone, broken):
         put(zone, EAST)
         renew(server)
         assert offsets(server) == {"+14:00"}
+
+
+CLOCK = """
+static const long long moment = (1LL << 31) + %d;
+long time(long *at) { if (at) *at = (long)moment; return (long)moment; }
+long long __time64(long long *at) { if (at) *at = moment; return moment; }
+"""
+
+
+@pytest.mark.store("file")
+@pytest.mark.skipif(visitd.SANITIZED or b"/ld-" not in BINARY.read_bytes()[:4096],
+                    reason="nothing can be preloaded")
+@pytest.mark.parametrize("second,text", [
+    (-1, "2038-01-19T03:14:07+00:00"), (0, "2038-01-19T03:14:08+00:00"),
+    (2**31, "2106-02-07T06:28:16+00:00")])
+def test_time_goes_on_after_2038(store, second, text):
+    """Where a long has 32 bits, too."""
+    library = store.root / "clock.so"
+    bits = "-m32" if BINARY.read_bytes()[4] == 1 else "-m64"
+    subprocess.run(["gcc", bits, "-w", "-fno-builtin", "-shared", "-fPIC", "-x",
+                    "c", "-o", library, "-"], input=CLOCK % second, text=True,
+                   check=True)
+    with Server(store, TZ="UTC", LD_PRELOAD=library) as server:
+        with server.client() as client:
+            client.send(render(headers={"Connection": "close"}))
+            reply = b"".join(iter(lambda: client.socket.recv(4096), b""))
+        assert reply.decode().endswith(f"\r\n\r\n{text}\nvisits: 1\n")
+        date = re.search(rb"\nDate: (.*)\r", reply)[1].decode()
+        assert parsedate(date)[:5] == time.strptime(text[:19], TIME)[:5]
+    assert store.history.read_text() == f"{text[:10]} 0\n"
 
 
 @pytest.mark.root
