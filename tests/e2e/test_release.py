@@ -1,0 +1,81 @@
+"""deploy.sh and the Dockerfile, as far as that needs no engine (tests/docker
+tries them on one)."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from visitd import REPO
+
+pytestmark = pytest.mark.store("file")
+
+TOOLS = ("cat", "dirname", "env", "git", "sh")
+LOOKS = {"info", "compose version", "buildx version",
+         "buildx inspect visitd"}  # what a dry run may ask docker
+
+
+@pytest.fixture(name="deploy")
+def deploy_script(scratch):
+    """Runs deploy.sh where there are these tools, docker among them or not:
+    one that no engine answers. Gives the outcome, and what docker was asked."""
+    def run(*options, tools=(), **env):
+        folder = scratch / "bin"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for tool in TOOLS:
+            (folder / tool).symlink_to(shutil.which(tool))
+        calls = scratch / "calls"
+        calls.write_text("")
+        for tool in tools:
+            (folder / tool).write_text(
+                f'#!/bin/sh\necho "$@" >>{calls}\nexit 1\n')
+            (folder / tool).chmod(0o755)
+        done = subprocess.run(
+            [REPO / "deploy.sh", *options], check=False, text=True,
+            env={"PATH": str(folder), **env}, capture_output=True)
+        return done, set(calls.read_text().splitlines())
+    return run
+
+
+@pytest.mark.parametrize("tools,lacks", [
+    ((), "there is no docker"), (("docker",), "the engine does not answer"),
+    (("docker", "docker-compose"), "the engine does not answer")])
+def test_a_dry_run_needs_no_engine(deploy, tools, lacks):
+    done, calls = deploy("--dry-run", IMAGE="you/visitd", tools=tools)
+    assert done.returncode == 0 and done.stderr == "", done
+    assert calls <= LOOKS
+    assert lacks in done.stdout
+    commands = re.findall(r"^\+ (docker[- ]\w+)", done.stdout, re.M)
+    compose = "docker-compose" if len(tools) == 2 else "docker compose"
+    assert commands == ["docker build", *["docker push"] * 3, compose]
+    assert "--tag you/visitd:latest" in done.stdout
+
+
+def test_a_dry_run_for_several_platforms_needs_no_engine(deploy):
+    done, calls = deploy("--dry-run", "--platform=linux/amd64,linux/arm64",
+                         IMAGE="you/visitd", tools=("docker",))
+    assert done.returncode == 0 and done.stderr == "", done
+    assert calls <= LOOKS
+    commands = re.findall(r"^\+ (docker \S+ \S+)", done.stdout, re.M)
+    assert commands == ["docker buildx create", "docker buildx build",
+                        "docker compose -f"]
+
+
+@pytest.mark.parametrize("options", [(), ("--no-push",)])
+@pytest.mark.parametrize("tools", [(), ("docker",)])
+def test_a_release_without_an_engine_ends_at_once(deploy, tools, options):
+    done, calls = deploy(*options, IMAGE="you/visitd", tools=tools)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 2, done
+    assert "+ " not in done.stdout
+    assert calls <= LOOKS
+
+
+def test_a_dry_run_says_what_no_engine_would_change(deploy):
+    """Mistakes of who calls it are none that a release would get over."""
+    for options, fault in (((), "names no registry"), (("--what",), "unknown"),
+                           (("--no-push", "--platform=a,b"), "only be pushed")):
+        done, _ = deploy("--dry-run", *options, tools=("docker",))
+        assert done.returncode in (1, 100)
+        assert fault in done.stderr
