@@ -1,7 +1,10 @@
 """The image by itself: what is in it, what it says, how it is built."""
 
 import os
+import re
 from pathlib import Path
+
+import pytest
 
 from engine import PROJECT, REPO, docker, inspect, run, tree, wait_for
 
@@ -42,6 +45,30 @@ def test_smallest():
                          "etc/mtab", "etc/resolv.conf"} == {
             "etc/passwd", "etc/group", "usr/local/bin/visitd"} | {
             line for line in inside if line.startswith("data/")}
+    finally:
+        run("docker", "rm", "-f", "-v", name)
+
+
+@pytest.mark.parametrize("target", ["scratch", None])
+def test_any_user_of_group_0_may_count(target):
+    """As OpenShift runs it: a user that no image knows, with group 0."""
+    image, name = os.environ["IMAGE"], f"{PROJECT}-openshift-{target}"
+    if target:
+        image = f"{PROJECT}:{target}"
+        run("docker", "build", "-q", "-t", image, "--target", target, REPO)
+    run("docker", "run", "-d", "--name", name, "--user", "12345:0",
+        "--cap-drop", "ALL", "--read-only", image)
+    try:
+        def healthy():
+            return run("docker", "exec", name, "/usr/local/bin/visitd",
+                       "health", check=False).returncode == 0
+        wait_for(healthy, what="health")
+        run("docker", "exec", name, "/usr/local/bin/visitd", "set", "a", "7")
+        assert docker("exec", name, "/usr/local/bin/visitd", "get", "a") == "7"
+        for folder in ("data", "app"):
+            entry = run("sh", "-c", f"docker export {name} | tar -tv {folder}/"
+                        " --no-recursion --numeric-owner").stdout
+            assert re.match(r"drwxrwxr-x 1000/0 ", entry), entry
     finally:
         run("docker", "rm", "-f", "-v", name)
 

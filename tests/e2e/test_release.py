@@ -72,6 +72,24 @@ def test_a_release_without_an_engine_ends_at_once(deploy, tools, options):
     assert calls <= LOOKS
 
 
+def test_group_0_may_write_in_every_image():
+    """OpenShift runs an image as any user of group 0."""
+    text = re.sub(r"\\\n\s*", "", (REPO / "Dockerfile").read_text())
+    stages = dict(re.findall(r"^FROM \S+ AS (\w+)\n(.*?)(?=^FROM|\Z)", text,
+                             re.M | re.S))
+    assert {"system", "folders", "scratch", "dev"} <= set(stages)
+    assert "mkdir -p /app /data && chown 1000:0 /app /data && " \
+        "chmod 775 /app /data\n" in stages["system"]
+    # A COPY of a folder keeps the modes of what is in it, and not its own.
+    assert "cp -a /app /data /folders/\n" in stages["folders"]
+    assert "COPY --from=folders --chown=1000:0 /folders/ /\n" in (
+        stages["scratch"])
+    assert "chown 1000:0 /data && chmod 775 /data\n" in stages["dev"]
+    owners = re.findall(r"(?:chown |--chown=)(\S+)", text)
+    assert set(owners) == {"1000:0"}
+    assert text.count("USER myuser") == 2
+
+
 def test_a_dry_run_says_what_no_engine_would_change(deploy):
     """Mistakes of who calls it are none that a release would get over."""
     for options, fault in (((), "names no registry"), (("--what",), "unknown"),
