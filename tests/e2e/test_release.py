@@ -90,6 +90,18 @@ def test_group_0_may_write_in_every_image():
     assert text.count("USER myuser") == 2
 
 
+def test_the_readme_names_user_and_volume_of_the_image():
+    """The line that gives a volume of root to visitd works as it stands."""
+    (user,) = set(re.findall(r"adduser -D -u (\d+) myuser",
+                             (REPO / "Dockerfile").read_text()))
+    volume = re.search(r"^volumes:\n  (\w+):",
+                       (REPO / "docker-compose.yml").read_text(), re.M)[1]
+    assert f"- {volume}:/data\n" in (REPO / "docker-compose.yml").read_text()
+    assert ("    docker run --rm --user 0 --entrypoint chown -v"
+            f" visitd_{volume}:/data visitd -R {user}:{user} /data\n"
+            ) in (REPO / "README.md").read_text()
+
+
 def test_a_dry_run_says_what_no_engine_would_change(deploy):
     """Mistakes of who calls it are none that a release would get over."""
     for options, fault in (((), "names no registry"), (("--what",), "unknown"),
