@@ -162,7 +162,7 @@ STORE_UNITS := test_store test_counters
 STORE_UNITS_redis := test_resolver
 STORE_E2E := test_admin.py test_commands.py test_counters.py \
 	test_exactness.py test_export.py test_items.py test_names.py \
-	test_net.py test_transfer.py
+	test_net.py test_start.py test_transfer.py
 STORE_E2E_redis := test_cluster.py test_redis.py
 STORE_E2E_postgres := test_cache.py test_postgres.py
 

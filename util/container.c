@@ -117,8 +117,18 @@ static enum volume container_kind(const struct mount *mount)
 /* Whether a visitor's count may be meant to be there. */
 static bool container_may_be_meant(const struct mount *mount)
 {
-	static const char *const systems[] = {
-		"/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/var/run"};
+	/* The last are an engine's own, in a container that runs one. */
+	static const char *const systems[] = {"/proc",
+					      "/sys",
+					      "/dev",
+					      "/run",
+					      "/etc",
+					      "/usr",
+					      "/var/run",
+					      "/var/lib/docker",
+					      "/var/lib/containerd",
+					      "/var/lib/containers",
+					      "/var/lib/kubelet"};
 
 	for (size_t i = 0; i < sizeof(systems) / sizeof(*systems); i++)
 		if (container_holds(systems[i], mount->point))
@@ -141,7 +151,7 @@ enum volume container_find_volume(FILE *mountinfo, const char *path,
 			continue;
 		size_t n = strlen(mount.point);
 		if (!container_holds(mount.point, path)) {
-			if (!*other && container_may_be_meant(&mount))
+			if (container_may_be_meant(&mount))
 				snprintf(other, cap, "%s", mount.point);
 		} else if (n >= longest) { /* the later one is above */
 			longest = n;

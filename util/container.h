@@ -22,8 +22,8 @@ enum volume {
 /*
  * Reads /proc/self/mountinfo (proc_pid_mountinfo(5)): what the file at the
  * absolute path `path` is on. `other`, of `cap` bytes, becomes the mount point
- * of another volume that somebody has chosen to write to, or "": those of the
- * container itself and of the system are left out.
+ * of the last other volume that somebody has chosen to write to, or "": those
+ * of the container itself and of the system are left out.
  */
 enum volume container_find_volume(FILE *mountinfo, const char *path,
 				  char *other, size_t cap);

@@ -5,12 +5,14 @@
  */
 #include "store/store.h"
 
+#include "store/begin.h"
 #include "store/failure.h"
 #include "store/file/counters.h"
 #include "store/file/items.h"
 #include "store/file/rights.h"
 #include "store/file/visits.h"
 #include "util/clock.h"
+#include "util/container.h"
 #include "util/log.h"
 #include "util/reason.h"
 #include "util/shared.h"
@@ -153,7 +155,9 @@ int store_watch(void)
 
 int store_look(void)
 {
-	return 0; /* it was looked at when it was opened */
+	begin_tell(reason_write("file %s", store.visits_path));
+	container_check_volume(store.visits_path);
+	return 0; /* the rest was looked at when it was opened */
 }
 
 const char *store_durability(void)

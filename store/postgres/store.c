@@ -14,6 +14,7 @@
  */
 #include "store/store.h"
 
+#include "store/begin.h"
 #include "store/failure.h"
 #include "store/postgres/add.h"
 #include "store/postgres/cache.h"
@@ -95,6 +96,7 @@ int store_look(void)
 		return 0;
 	}
 	log_info("%s: %s", pq->peer.name, pq->durability);
+	begin_tell(pq->peer.name);
 	if (strstr(pq->durability, " off"))
 		log_warn("%s loses answered visits when it loses its power: "
 			 "set synchronous_commit=on",

@@ -128,6 +128,27 @@ def test_a_volume_of_root_is_mended_by_what_is_said():
         docker("volume", "rm", "-f", volume)
 
 
+def test_a_volume_that_is_not_counted_on_is_a_warning(tmp_path):
+    """Mounted beside /data, it is not where the count is."""
+    image, name = os.environ["IMAGE"], PROJECT + "-stray"
+    tmp_path.chmod(0o777)
+    for options, is_warned in ((["-v", f"{tmp_path}:/app/visits"], True),
+                               (["-v", f"{tmp_path}:/app/visits", "-v",
+                                 f"{name}:/data"], False), ([], False)):
+        docker("run", "-d", "--name", name, *options, image)
+        try:
+            def log():
+                done = run("docker", "logs", name)
+                return "serving on" in done.stderr and done.stderr
+            text = wait_for(log, what="the start")
+            assert "file /data/visits, no number yet: begins at 0" in text
+            assert ("volume without a name" in text) == is_warned
+            assert ("/app/visits is mounted" in text) == is_warned
+        finally:
+            run("docker", "rm", "-f", "-v", name)
+            run("docker", "volume", "rm", "-f", name)
+
+
 def test_zones():
     image = os.environ["IMAGE"]
     done = run("docker", "run", "--rm", "-e", "TZ=Europe/Nowhere", image,

@@ -59,6 +59,11 @@ static void test_volumes(void **state)
 		{STRAY ANONYMOUS, "/data/visits", VOLUME_ANONYMOUS,
 		 "/app/visits"},
 		{NAMED STRAY, "/data/visits", VOLUME_OWN, "/app/visits"},
+		{STRAY "1 2 0:3 /v /v rw - ext4 a rw\n", "/data/visits",
+		 VOLUME_NONE, "/v"},
+		{"1 2 0:3 /d /var/lib/docker rw - ext4 a rw\n"
+		 "1 2 0:3 / /var/lib/docker/overlay2/x rw - overlay a rw\n",
+		 "/data/visits", VOLUME_NONE, ""},
 		/* The file itself, a folder above, a name that begins alike */
 		{STRAY, "/app/visits", VOLUME_OWN, ""},
 		{STRAY, "/app/visits/visits", VOLUME_OWN, ""},
