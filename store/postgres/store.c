@@ -87,6 +87,27 @@ const char *store_durability(void)
 	return *durability ? durability : NULL;
 }
 
+/* By a statement that needs no table of days, from the server and not from the
+ * cache; where there is no table, it would be an error in the server's log. */
+static void store_tell_begin(void)
+{
+	struct pq *pq = session_pq();
+	struct pq_step step = {
+		.statement = STATEMENT_READ_TOTALS,
+		.len = 3,
+		.values = {"{" STORE_HOME "}", "{0}", session_today_text()}};
+	int64_t total = 0;
+
+	if (pq->facts.is_there) {
+		if (pq_call(pq, &step, 1, session_deadline()))
+			return;
+		if (PQntuples(step.result) > 0)
+			total = session_value(step.result, 0, 1);
+		session_clear(&step, 1);
+	}
+	begin_tell_total(pq->peer.name, total);
+}
+
 int store_look(void)
 {
 	const struct pq *pq = session_pq();
@@ -96,7 +117,7 @@ int store_look(void)
 		return 0;
 	}
 	log_info("%s: %s", pq->peer.name, pq->durability);
-	begin_tell(pq->peer.name);
+	store_tell_begin();
 	if (strstr(pq->durability, " off"))
 		log_warn("%s loses answered visits when it loses its power: "
 			 "set synchronous_commit=on",
