@@ -22,7 +22,8 @@ RUN make deps STORE="$STORE"
 # For deploy/dev.yml, which mounts the source.
 FROM tools AS dev
 # hadolint ignore=DL3018
-RUN apk add --no-cache tzdata && mkdir /data && chown 1000:1000 /data
+RUN apk add --no-cache tzdata && mkdir /data && chown 1000:0 /data && \
+	chmod 775 /data
 
 FROM tools AS build
 ARG STORE=file
@@ -42,16 +43,21 @@ RUN case $STORE in \
 	apk add --no-cache tzdata ${libraries-} && \
 	adduser -D -u 1000 myuser && \
 	mkdir -p /app /data && \
-	chown myuser:myuser /app /data && \
-	chmod 755 /app /data
+	chown 1000:0 /app /data && \
+	chmod 775 /app /data
+# Group 0 may write there: OpenShift gives each project a user of its own, whose
+# group is 0.
+
+# Below a folder, so that their modes are copied, too.
+FROM system AS folders
+RUN mkdir /folders && cp -a /app /data /folders/
 
 # Only the file store runs here: there is no library.
 FROM scratch AS scratch
 LABEL org.opencontainers.image.title="visitd"
 COPY --from=system /etc/passwd /etc/group /etc/
 COPY --from=system /usr/share/zoneinfo /usr/share/zoneinfo
-COPY --from=system --chown=1000:1000 /data /data
-COPY --from=system --chown=1000:1000 /data /app
+COPY --from=folders --chown=1000:0 /folders/ /
 COPY --from=build /usr/local/bin/visitd /usr/local/bin/visitd
 WORKDIR /app
 ENV DATA_DIR=/data

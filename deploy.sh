@@ -12,7 +12,8 @@ anew (docker buildx where there is one), pushes it to its registry, and runs
 docker-compose.yml with --build. Volumes stay. The image is tagged with its own
 tag, with the version, and with the version and the git commit.
 
-  --dry-run         print the commands, run none that changes anything
+  --dry-run         print the commands, run none that changes anything; needs
+                    no engine
   --no-push         build and run here only
   --platform LIST   such as linux/amd64,linux/arm64; default: this machine's
   --help            this text
@@ -35,6 +36,12 @@ usage_error() {
 	echo "deploy.sh: $1" >&2
 	usage >&2
 	exit 100
+}
+
+# need FAULT ADVICE: what a release cannot do without, and a dry run can.
+need() {
+	[ -n "$dry_run" ] || fail "$@"
+	step "$1: a release would end here ($2)"
 }
 
 # run ADVICE COMMAND...: what changes something. The advice is for its failure.
@@ -105,16 +112,19 @@ tags="$IMAGE $repository:$VERSION $repository:$VERSION-$COMMIT"
 
 # Whatever would fail later is found before anything is removed.
 
-command -v docker >/dev/null ||
-	fail "there is no docker here" "install it: https://docs.docker.com/engine/install/"
-docker info >/dev/null 2>&1 ||
-	fail "the engine does not answer" "start it, or see what docker info says"
-if docker compose version >/dev/null 2>&1; then
-	compose="docker compose"
-elif command -v docker-compose >/dev/null; then
-	compose=docker-compose
+engine=
+if ! command -v docker >/dev/null; then
+	need "there is no docker here" "install it: https://docs.docker.com/engine/install/"
+elif ! docker info >/dev/null 2>&1; then
+	need "the engine does not answer" "start it, or see what docker info says"
 else
-	fail "there is neither docker compose nor docker-compose" "install one of them"
+	engine=yes
+fi
+compose="docker compose"
+if ! docker compose version >/dev/null 2>&1; then
+	command -v docker-compose >/dev/null ||
+		need "there is neither docker compose nor docker-compose" "install one of them"
+	! command -v docker-compose >/dev/null || compose=docker-compose
 fi
 buildx=
 ! docker buildx version >/dev/null 2>&1 || buildx=yes
@@ -130,7 +140,7 @@ case ${push:+$repository} in
 	;;
 esac
 [ -z "$several" ] || [ -n "$buildx" ] ||
-	fail "several platforms need docker buildx" "install it, or name one platform"
+	need "several platforms need docker buildx" "install it, or name one platform"
 [ -z "$several" ] || [ -n "$push" ] ||
 	fail "an image for several platforms can only be pushed" \
 		"leave out --no-push, or name one platform"
@@ -138,10 +148,15 @@ esac
 # Of this image alone: by its name, which has the tag latest where it has none,
 # or by what that name stands for now. Those of `docker run --rm` go by
 # themselves when they are stopped.
-old=$(docker image inspect -f '{{.Id}}' "$IMAGE" 2>/dev/null) || old=
+old=
+all=
+if [ -n "$engine" ]; then
+	old=$(docker image inspect -f '{{.Id}}' "$IMAGE" 2>/dev/null) || old=
+	all=$(docker ps -aq --no-trunc)
+fi
 containers=
 lasting=
-for id in $(docker ps -aq --no-trunc); do
+for id in $all; do
 	of=$(docker inspect -f \
 		'{{.HostConfig.AutoRemove}} {{.Config.Image}} {{.Image}}' \
 		"$id" 2>/dev/null) || continue
@@ -156,6 +171,8 @@ for id in $(docker ps -aq --no-trunc); do
 done
 
 step "$IMAGE, version $VERSION, commit $COMMIT"
+[ -n "$engine" ] ||
+	step "its containers and the old image, which are not known here, would go"
 if [ -n "$containers" ]; then
 	step "removing its containers (volumes stay)"
 	# shellcheck disable=SC2086

@@ -1,6 +1,7 @@
 /* visitd: counts visits and tells every visitor its number. */
 #include "run/run.h"
 #include "store/store.h"
+#include "util/date.h"
 #include "util/log.h"
 #include "util/misses.h"
 
@@ -33,6 +34,7 @@ static void read_settings(struct settings *settings)
 
 	if (settings_read(settings, error, sizeof(error)) < 0)
 		die(EXIT_DATA, "%s", error);
+	date_load_zone();
 }
 
 static int serve(struct settings *settings)
@@ -61,9 +63,13 @@ int main(int argc, char **argv)
 		printf("visitd " VERSION " (%s)\n", store_name);
 		return EXIT_DONE;
 	}
-	if (argc > 1 && argv[1][0] == '-')
+	if (argc > 1 && strcmp(argv[1], "--") == 0) {
+		argc--;
+		argv++;
+	} else if (argc > 1 && argv[1][0] == '-') {
 		die(EXIT_USAGE, "there is no option \"%s\": see visitd --help",
 		    argv[1]);
+	}
 	read_settings(&settings);
 	return argc > 1 ? run_command(&settings, argc - 1, argv + 1)
 			: serve(&settings);

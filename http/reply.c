@@ -17,6 +17,7 @@ static const struct status {
 	ROW(200, "OK"),
 	ROW(201, "Created"),
 	ROW(204, "No Content"),
+	ROW(308, "Permanent Redirect"),
 	ROW(400, "Bad Request"),
 	ROW(401, "Unauthorized"),
 	ROW(403, "Forbidden"),

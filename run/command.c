@@ -115,15 +115,19 @@ static int command_wait_for(int fd, short events, int64_t until)
 	return n == 1 ? 0 : -1;
 }
 
-/* Sends the request and reads the whole reply. Gives its length, or -1. */
-static ssize_t command_ask(int fd, char *reply, size_t cap, int64_t until)
+/* Asks for a path and reads the whole reply. Gives its length, or -1. */
+static ssize_t command_ask(int fd, const char *base, const char *path,
+			   char *reply, size_t cap, int64_t until)
 {
-	static const char request[] = "GET /health HTTP/1.0\r\n\r\n";
-	size_t len = 0;
+	char request[256]; /* BASE_PATH has at most 100 bytes */
+	size_t len = (size_t)snprintf(request, sizeof(request),
+				      "GET %s%s HTTP/1.0\r\n\r\n",
+				      base ? base : "", path);
 
 	if (command_wait_for(fd, POLLOUT, until) < 0 ||
-	    send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0)
+	    send(fd, request, len, MSG_NOSIGNAL) < 0)
 		return -1;
+	len = 0;
 	while (len < cap) {
 		if (command_wait_for(fd, POLLIN, until) < 0)
 			return -1;
@@ -145,8 +149,9 @@ static int command_health(const struct settings *settings, int argc,
 	char reply[8192];
 	int64_t until = clock_ms() + settings->store_timeout + HEALTH_MS;
 	int fd = command_connect_server(settings);
-	ssize_t n =
-		fd >= 0 ? command_ask(fd, reply, sizeof(reply) - 1, until) : -1;
+	ssize_t n = fd >= 0 ? command_ask(fd, settings->base_path, "/health",
+					  reply, sizeof(reply) - 1, until)
+			    : -1;
 
 	(void)argc;
 	(void)argv;
@@ -168,23 +173,48 @@ static const struct command {
 	int (*run)(const struct settings *settings, int argc, char **argv);
 } commands[] = {
 	{"health", 0, 0, "nothing", command_health},
-	{"get", 0, 1, "[NAME]", command_get},
-	{"set", 2, 2, "NAME N", command_set},
+	{"get", 0, 1, "[NAME], or -- NAME where that begins with \"-\"",
+	 command_get},
+	{"set", 2, 2, "NAME N, or -- NAME N where NAME begins with \"-\"",
+	 command_set},
 	{"export", 0, 0, "nothing", run_export},
 	{"import", 0, 0, "nothing: it reads standard input", run_import},
 };
 
+/*
+ * Takes the "--" that ends the options off the arguments of a command: a name
+ * may begin with "-". No command has an option yet. A "-" alone, and a number
+ * behind the first argument, are none (POSIX.1-2008, XBD 12.2).
+ */
+static void command_take_options(const struct command *c, int *argc,
+				 char ***argv)
+{
+	const char *first = *argc > 0 ? **argv : "";
+
+	if (strcmp(first, "--") == 0) {
+		(*argc)--;
+		(*argv)++;
+	} else if (first[0] == '-' && first[1] != '\0') {
+		die(EXIT_USAGE, "%s has no option \"%s\": it takes %s", c->name,
+		    first, c->takes);
+	}
+}
+
 int run_command(const struct settings *settings, int argc, char **argv)
 {
+	const char *name = argv[0];
+
+	argc--;
+	argv++;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
 		const struct command *c = &commands[i];
 
-		if (strcmp(argv[0], c->name) != 0)
+		if (strcmp(name, c->name) != 0)
 			continue;
-		if (argc - 1 < c->min || argc - 1 > c->max)
-			die(EXIT_USAGE, "%s takes %s", c->name, c->takes);
-		return c->run(settings, argc - 1, argv + 1);
+		command_take_options(c, &argc, &argv);
+		if (argc < c->min || argc > c->max)
+			die(EXIT_USAGE, "%s takes %s", name, c->takes);
+		return c->run(settings, argc, argv);
 	}
-	die(EXIT_USAGE, "there is no command \"%s\": see visitd --help",
-	    argv[0]);
+	die(EXIT_USAGE, "there is no command \"%s\": see visitd --help", name);
 }

@@ -1,9 +1,9 @@
 /*
  * The master forks the workers and replaces those that die. It holds the
  * listener and a pipe, the leash, at whose end of file the workers exit. It
- * opens no store and no connection. It reads secrets from their files on
- * SIGHUP, since the workers have given up the rights to read them. As PID 1 it
- * reaps orphans.
+ * opens no store and no connection. It reads secrets and the time zone from
+ * their files on SIGHUP, since the workers have given up the rights to read
+ * them. As PID 1 it reaps orphans.
  *
  * Signals are blocked and received by sigwaitinfo, so that there are no
  * handlers and no races: SIGCHLD: a worker died; SIGHUP: all workers are
@@ -14,6 +14,7 @@
 #include "http.h"
 #include "store/store.h"
 #include "util/clock.h"
+#include "util/date.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -220,6 +221,10 @@ static void master_replace_workers(struct master *m)
 {
 	log_info("replacing the workers");
 	master_read_secrets(m);
+	if (!date_load_zone())
+		log_error("TZ=%s cannot be loaded any more (going on with the "
+			  "zone from before)",
+			  getenv("TZ"));
 	for (int i = 0; i < m->slots_len; i++) {
 		m->slots[i].wants_successor = true;
 		m->slots[i].backoff = 0;

@@ -116,9 +116,9 @@ static struct line transfer_read_line(struct slice text, size_t number)
 
 /* What more there is cannot be right: there is a bad line in what was read, or
  * one counter too many. */
-static size_t transfer_text_max(const struct settings *settings)
+static uint64_t transfer_text_max(const struct settings *settings)
 {
-	return ((size_t)settings->max_counters + 2) * LINE_BYTES;
+	return ((uint64_t)settings->max_counters + 2) * LINE_BYTES;
 }
 
 static void transfer_read_text(struct import *in)

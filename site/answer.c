@@ -66,6 +66,16 @@ static void answer_ask_store(const struct http_request *request, time_t now,
 		job->reason = reason_find(request, job, now);
 }
 
+/* BASE_PATH without the slash at its end. */
+static void answer_redirect(const struct http_request *request, struct job *job)
+{
+	job->sent = request->path;
+	if (request->query.n > 0)
+		job->sent.n = (size_t)(request->query.p + request->query.n -
+				       request->path.p);
+	job->size += job->sent.n;
+}
+
 /* The slashes of the path as it was sent, after the first one. */
 static size_t answer_depth(struct slice path)
 {
@@ -89,10 +99,12 @@ void site_route(const struct http_request *request, time_t now, struct job *job,
 	};
 	routes_find(request, &target, room);
 	job->route = target.route;
-	job->depth = answer_depth(request->path);
+	job->depth = answer_depth(target.sent);
 	job->status = checks_refuse(request, &target, &job->error);
 	answer_choose_media(request, job, target.suffix);
 	job->size = job->media == MEDIA_HTML ? 2048 : 512;
+	if (job->status == 308)
+		answer_redirect(request, job);
 	if (job->status == 405 || job->method == HTTP_OPTIONS)
 		job->allowed = routes_methods(target.path);
 	if (!job->status && job->route && job->method != HTTP_OPTIONS)
@@ -164,14 +176,29 @@ static void answer_options(const struct job *job, struct http_reply *reply,
 	reply->own = slice_between(scratch, to);
 }
 
+/* "Location: counter/?a=b": relative to where the client sees the path. */
+static char *answer_put_location(char *to, struct slice sent)
+{
+	struct slice query = sent, path = slice_take(&query, '?');
+	const char *name = (const char *)memrchr(path.p, '/', path.n) + 1;
+
+	to = text_put(to, SLICE("Location: "));
+	to = text_put(to, slice_between(name, path.p + path.n));
+	to = text_put(to, SLICE("/"));
+	to = text_put(to, slice_between(path.p + path.n, sent.p + sent.n));
+	return text_put(to, SLICE("\r\n"));
+}
+
 static void answer_refusal(const struct job *job, const struct moment *moment,
 			   struct http_reply *reply, char *scratch)
 {
 	bool health = job->call == CALL_PING;
 
 	reply->status = job->status;
-	if (job->status == 405) {
-		char *end = answer_put_allow(scratch, job);
+	if (job->status == 405 || job->status == 308) {
+		char *end = job->status == 405
+				    ? answer_put_allow(scratch, job)
+				    : answer_put_location(scratch, job->sent);
 
 		reply->own = slice_between(scratch, end);
 		scratch = end;

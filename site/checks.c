@@ -12,11 +12,15 @@ static bool checks_is_json(const struct http_request *request)
 					  SLICE("application/json"));
 }
 
-/* 404, or 400 for a malformed name. */
+/* 308, 404, or 400 for a malformed name. */
 static int checks_path(const struct target *target, const char **why)
 {
 	const char *fault;
 
+	if (target->sent.n == 0) {
+		*why = "the path ends in a slash";
+		return 308;
+	}
 	if (!target->route && !slice_equal(target->path, SLICE("*"))) {
 		*why = "there is nothing at this path";
 		return 404;

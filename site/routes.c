@@ -160,6 +160,26 @@ static struct slice routes_decode(struct slice path, char room[SITE_ROOM])
 	return (struct slice){room, n};
 }
 
+/* Takes BASE_PATH off a path, which may have escapes in it (RFC 3986 6.2.2.2).
+ * False: the path is outside of it. */
+static bool routes_take_base(const char *base, struct slice *path)
+{
+	size_t at = 0;
+
+	for (; *base; base++) {
+		if (at == path->n)
+			return false;
+		bool is_escape = path->p[at] == '%';
+		char c = is_escape ? routes_decode_byte(path->p + at)
+				   : path->p[at];
+		if (c != *base)
+			return false;
+		at += is_escape ? 3 : 1;
+	}
+	*path = slice_after(*path, at);
+	return path->n == 0 || *path->p == '/';
+}
+
 static bool routes_ends_with(struct slice text, struct slice end)
 {
 	return text.n >= end.n &&
@@ -246,7 +266,14 @@ static void routes_take_slash(struct target *target, enum http_method method)
 void routes_find(const struct http_request *request, struct target *target,
 		 char room[SITE_ROOM])
 {
-	*target = (struct target){.path = routes_decode(request->path, room)};
+	const char *base = site_settings()->base_path;
+
+	*target = (struct target){.sent = request->path};
+	/* OPTIONS * is about the server, which has no prefix. */
+	if (base && *request->path.p != '*' &&
+	    !routes_take_base(base, &target->sent))
+		return;
+	target->path = routes_decode(target->sent, room);
 	routes_find_route(target, request->method);
 	if (target->route && !(target->route->flags & SUFFIX))
 		return;

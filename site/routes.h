@@ -44,6 +44,8 @@ struct suffix {
 
 /* A path that was matched. */
 struct target {
+	/* As it was sent, without BASE_PATH; empty if that is all of it. */
+	struct slice sent;
 	struct slice path;	     /* decoded; without its suffix, if any */
 	struct slice rest;	     /* the id or the name; p is NULL: none */
 	const struct suffix *suffix; /* or NULL */

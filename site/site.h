@@ -57,16 +57,20 @@ struct route;
 /* One request of a turn, from its arrival to its reply. */
 struct job {
 	const struct route *route; /* NULL: refused before routing */
-	struct slice counter;	   /* of calls about a counter */
+	union {
+		struct slice counter; /* of calls about a counter */
+		struct slice sent;    /* of a 308: path and query, as sent */
+	};
 	enum http_method method;
 	unsigned allowed; /* of a 405 or OPTIONS: 1 << enum http_method */
 	enum media media;
 	enum site_call call;
 	enum reason reason;
-	int minor;	   /* of its HTTP version */
-	bool by_accept;	   /* Accept decided about the media */
-	bool keep_alive;   /* the client keeps the connection */
-	size_t depth;	   /* slashes of the sent path, after the first */
+	int minor;	 /* of its HTTP version */
+	bool by_accept;	 /* Accept decided about the media */
+	bool keep_alive; /* the client keeps the connection */
+	/* Slashes of the sent path below BASE_PATH, after the first one. */
+	size_t depth;
 	size_t size;	   /* expected bytes of the reply */
 	int status;	   /* 0, or the refusal */
 	const char *error; /* why it is refused */

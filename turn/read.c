@@ -126,9 +126,12 @@ static int read_body(struct turn *turn, struct part *part)
 	size_t have = part->len - part->used - progress->head;
 
 	if (!turn->request.chunked) {
-		size_t length = (size_t)turn->request.content_length;
+		uint64_t length = (uint64_t)turn->request.content_length;
 
-		progress->whole = progress->head + length;
+		/* Where a size has 32 bits, 2^32 must not become 0. */
+		if (length > SIZE_MAX / 2)
+			length = SIZE_MAX / 2;
+		progress->whole = progress->head + (size_t)length;
 		return have >= length ? 1 : read_await_body(turn, part);
 	}
 	int done = http_dechunk(&progress->chunks, body, &have);

@@ -215,27 +215,83 @@ bool date_read_day(const char *text, int64_t *number)
 	return true;
 }
 
-/* std offset [dst [offset] [,rule]] of POSIX.1-2008, 8.3, loosely: a name of
- * three letters or more or <quoted>, then an offset that starts with a digit.
- */
-static bool date_is_posix_rule(const char *tz)
+/* Takes a number off a text: 1 to 3 digits, from min to max. */
+static bool date_take_number(const char **p, int min, int max)
 {
-	const char *p = tz;
+	int n = (int)strspn(*p, "0123456789");
+	int value = n > 0 && n <= 3 ? date_digits(*p, n) : -1;
 
-	if (*p == '<') {
-		p = strchr(p, '>');
-		if (!p)
-			return false;
-		p++;
-	} else {
-		while (isalpha((unsigned char)*p))
-			p++;
-		if (p - tz < 3)
+	*p += n;
+	return value >= min && value <= max;
+}
+
+/* [+-]hh[:mm[:ss]] */
+static bool date_take_time(const char **p, int hours)
+{
+	*p += **p == '+' || **p == '-';
+	if (!date_take_number(p, 0, hours))
+		return false;
+	for (int i = 0; i < 2 && **p == ':'; i++) {
+		++*p;
+		if (!date_take_number(p, 0, 59))
 			return false;
 	}
-	if (*p == '+' || *p == '-')
-		p++;
-	return isdigit((unsigned char)*p);
+	return true;
+}
+
+/* CET, or <+03> */
+static bool date_take_zone_name(const char **p)
+{
+	const char *start = *p;
+
+	if (*start != '<') {
+		while (isalpha((unsigned char)**p))
+			++*p;
+		return *p - start >= 3;
+	}
+	do
+		++*p;
+	while (isalnum((unsigned char)**p) || **p == '+' || **p == '-');
+	return *(*p)++ == '>' && *p - start >= 5;
+}
+
+/* ,M3.5.0/2 or ,J60 or ,59: when clocks are changed. RFC 8536 3.3.1 has hours
+ * up to 167 there. */
+static bool date_take_change(const char **p)
+{
+	bool good;
+
+	if (*(*p)++ != ',')
+		return false;
+	if (**p == 'M') {
+		++*p;
+		good = date_take_number(p, 1, 12) && *(*p)++ == '.' &&
+		       date_take_number(p, 1, 5) && *(*p)++ == '.' &&
+		       date_take_number(p, 0, 6);
+	} else {
+		bool is_julian = **p == 'J';
+
+		*p += is_julian;
+		good = date_take_number(p, is_julian, 365);
+	}
+	if (!good || **p != '/')
+		return good;
+	++*p;
+	return date_take_time(p, 167);
+}
+
+/* std offset [dst [offset] [,start[/time],end[/time]]]: POSIX.1-2008, 8.3 */
+static bool date_is_posix_rule(const char *p)
+{
+	if (!date_take_zone_name(&p) || !date_take_time(&p, 24))
+		return false;
+	if (!*p)
+		return true;
+	if (!date_take_zone_name(&p))
+		return false;
+	if (*p && *p != ',' && !date_take_time(&p, 24))
+		return false;
+	return !*p || (date_take_change(&p) && date_take_change(&p) && !*p);
 }
 
 static bool date_is_zone_file(const char *path)
@@ -270,4 +326,23 @@ bool date_zone_known(const char *tz)
 	    date_is_zone_file(path))
 		return true;
 	return date_is_posix_rule(tz);
+}
+
+bool date_load_zone(void)
+{
+	static const char system[] = ":/etc/localtime";
+	static char *zone; /* as TZ was at first */
+	const char *tz = getenv("TZ");
+	bool is_first = !zone;
+
+	if (is_first)
+		zone = strdup(tz && *tz ? tz : system);
+	if (!zone || (!is_first && !date_zone_known(zone)))
+		return zone && strcmp(zone, system) == 0;
+	/* Nothing is read where TZ has not changed. */
+	setenv("TZ", "UTC0", 1);
+	tzset();
+	setenv("TZ", zone, 1);
+	tzset();
+	return true;
 }

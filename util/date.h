@@ -1,8 +1,8 @@
 /*
  * date.h - the dates that visitd writes
  *
- * UTC is computed here rather than by gmtime_r: glibc's would load TZ into the
- * master, and workers forked after SIGHUP could not read a changed zone again.
+ * UTC is computed here rather than by gmtime_r, whose lock and look at TZ it
+ * does without.
  */
 #ifndef UTIL_DATE_H
 #define UTIL_DATE_H
@@ -55,5 +55,15 @@ bool date_read_day(const char *text, int64_t *number);
  * library itself would silently count in UTC.)
  */
 bool date_zone_known(const char *tz);
+
+/*
+ * Loads the zone that TZ names, or the system's (/etc/localtime) where it is
+ * unset or empty, for this process and those that it forks: a worker must have
+ * the zone of the others, and may have given up the rights to read its file.
+ * Called again, reads that file again; false: it cannot be loaded now, and the
+ * zone stays what it was. Sets TZ, so that the C library looks for no change of
+ * /etc/localtime by itself.
+ */
+bool date_load_zone(void);
 
 #endif

@@ -14,7 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum kind { NUMBER, WORD, TEXT, ADDRESS, KEY, SECRET };
+enum kind { NUMBER, WORD, TEXT, ADDRESS, PREFIX, KEY, SECRET };
+
+enum { PREFIX_MAX = 100 /* bytes of a PREFIX */ };
 
 struct setting {
 	const char *name;
@@ -36,6 +38,8 @@ static const struct setting table[] = {
 	 "address to listen on (::, both families; 0.0.0.0 without IPv6)"},
 	{"PORT", NUMBER, AT(port), "8080", NULL, 1, 65535, NULL,
 	 "port to listen on"},
+	{"BASE_PATH", PREFIX, AT(base_path), NULL, "none", 0, 0, NULL,
+	 "a prefix that every path has, such as /counter"},
 	{"WORKERS", NUMBER, AT(workers), NULL, "CPUs", 1, 1024, NULL,
 	 "worker processes (the CPUs this process may run on)"},
 	{"DATA_DIR", TEXT, AT(data_dir), "data", NULL, 0, 0, NULL,
@@ -187,6 +191,29 @@ static int set_key(struct settings *s, const struct setting *row,
 	return 0;
 }
 
+/* Of unreserved bytes alone: a path that no client and no proxy writes in
+ * another way. */
+static int set_prefix(struct settings *s, const struct setting *row,
+		      const char *value)
+{
+	const char *p = value;
+
+	do {
+		if (*p++ != '/')
+			return -1;
+		size_t n = strspn(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				     "abcdefghijklmnopqrstuvwxyz"
+				     "0123456789._~-");
+		if (n == strspn(p, ".") && n < 3) /* empty, "." or ".." */
+			return -1;
+		p += n;
+	} while (*p);
+	if (p - value > PREFIX_MAX)
+		return -1;
+	*text_at(s, row) = value;
+	return 0;
+}
+
 /* A second line in a file, or a NUL, would be somebody's mistake. */
 static bool is_secret(const char *value)
 {
@@ -225,6 +252,13 @@ static void say_takes(const struct setting *row, char *out, size_t cap)
 			 *row->words ? "; its beginning is none of " : "",
 			 row->words);
 		break;
+	case PREFIX:
+		snprintf(out, cap,
+			 "a path such as /counter: a slash before "
+			 "each part and none at its end, parts of "
+			 "A-Z a-z 0-9 . _ ~ -, at most %d bytes",
+			 PREFIX_MAX);
+		break;
 	case SECRET:
 		snprintf(out, cap, "1 to %d bytes, none of them a control byte",
 			 SETTINGS_SECRET_MAX);
@@ -242,7 +276,8 @@ static int set_value(struct settings *s, const struct setting *row,
 				      const char *) = {
 		[NUMBER] = set_number, [WORD] = set_word,
 		[TEXT] = set_text,     [ADDRESS] = set_address,
-		[KEY] = set_key,       [SECRET] = set_secret,
+		[PREFIX] = set_prefix, [KEY] = set_key,
+		[SECRET] = set_secret,
 	};
 
 	return setters[row->kind](s, row, value);

@@ -22,7 +22,8 @@ struct settings {
 	const char
 		*bind; /* an IP address; NULL: every address, both families */
 	int port;
-	int workers; /* 0: one for each CPU that may be used */
+	const char *base_path; /* "/counter"; NULL: none */
+	int workers;	       /* 0: one for each CPU that may be used */
 	const char *data_dir;
 	const char *visits_file; /* NULL: data_dir/visits */
 	int sync;		 /* enum sync_mode */

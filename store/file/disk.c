@@ -1,6 +1,7 @@
 #include "store/file/disk.h"
 
 #include "store/failure.h"
+#include "store/file/rights.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -156,7 +157,7 @@ int disk_fail(const struct disk_file *file, const char *verb)
 			return fail("%s is not a regular file", file->path);
 		break;
 	}
-	return fail("cannot %s %s:", verb, file->path);
+	return rights_fail(verb, file->path);
 }
 
 void disk_unlock(const struct disk_file *file)

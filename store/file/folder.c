@@ -1,6 +1,8 @@
 #include "store/file/folder.h"
 
 #include "store/failure.h"
+#include "store/file/rights.h"
+#include "util/reason.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,7 +133,13 @@ int folder_fail(const struct folder *f)
 	struct identity now;
 
 	if (identity_of(AT_FDCWD, f->path, &now) < 0)
-		return fail("the folder %s is away:", f->path);
+		return errno == EACCES
+			       ? rights_fail_enter(
+					 reason_write("cannot enter the folder "
+						      "%s",
+						      f->path),
+					 f->path)
+			       : fail("the folder %s is away:", f->path);
 	return fail_as(
 		FAULT_AWAY,
 		"the folder %s is another one than at the start, and does "

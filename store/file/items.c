@@ -108,7 +108,7 @@ static int items_get(struct item *item, char *room)
 	size_t n = (size_t)item->id;
 
 	item->status = 0;
-	if (item->id < 1 || n > items.lines.len) {
+	if (item->id < 1 || (uint64_t)item->id > items.lines.len) {
 		item->error = "there is no such item";
 		return item->status = 404;
 	}

@@ -4,6 +4,7 @@
 #include "store/file/mend.h"
 
 #include "store/failure.h"
+#include "store/file/rights.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -202,8 +203,7 @@ static int mend_read_lines(struct table *t, size_t from, struct table *to)
 
 static int mend_fail_replace(const struct table *t)
 {
-	return fail("cannot put a fresh table in the place of %s:",
-		    t->file.path);
+	return rights_fail("put a fresh table in the place of", t->file.path);
 }
 
 int mend_rewrite(struct table *t)

@@ -5,12 +5,16 @@
  */
 #include "store/store.h"
 
+#include "store/begin.h"
 #include "store/failure.h"
 #include "store/file/counters.h"
 #include "store/file/items.h"
+#include "store/file/rights.h"
 #include "store/file/visits.h"
 #include "util/clock.h"
+#include "util/container.h"
 #include "util/log.h"
+#include "util/reason.h"
 #include "util/shared.h"
 
 #include <errno.h>
@@ -161,30 +165,14 @@ int store_watch(void)
 
 int store_look(void)
 {
-	return 0; /* it was looked at when it was opened */
+	begin_tell(reason_write("file %s", store.visits_path));
+	container_check_volume(store.visits_path);
+	return 0; /* the rest was looked at when it was opened */
 }
 
 const char *store_durability(void)
 {
 	return NULL; /* SYNC */
-}
-
-/* Why access(2) to `what` was denied, and what its owner can do. */
-static int store_fail_access(const char *verb, const char *path,
-			     const char *what)
-{
-	struct stat st;
-	int error = errno;
-
-	if (error != EACCES || stat(what, &st) < 0 || st.st_uid == geteuid()) {
-		errno = error;
-		return fail("cannot %s %s:", verb, path);
-	}
-	return fail("cannot %s %s: %s belongs to user %u, and visitd runs as "
-		    "%u: chown %u %s, or run visitd as %u (in a container: "
-		    "user: \"%u\")",
-		    verb, path, what, st.st_uid, geteuid(), geteuid(), what,
-		    st.st_uid, st.st_uid);
 }
 
 /* Whether a missing file could be made. */
@@ -194,7 +182,7 @@ static int store_check_folder(void)
 
 	folder_of(store.visits_path, folder);
 	if (access(folder, W_OK | X_OK) < 0)
-		return store_fail_access("make", store.visits_path, folder);
+		return rights_fail("make", store.visits_path);
 	return 0;
 }
 
@@ -205,7 +193,7 @@ static int store_check_writable(void)
 	if (visits_file()->fd < 0)
 		return store_check_folder();
 	if (access(path, W_OK) < 0)
-		return store_fail_access("write", path, path);
+		return rights_fail("write", path);
 	return 0;
 }
 
@@ -252,12 +240,16 @@ static int store_set_paths(const struct settings *s)
 static int store_hold_folders(const struct settings *s)
 {
 	if (data_folder.fd < 0 && folder_hold(&data_folder) < 0)
-		return fail("DATA_DIR=%s: cannot open this folder:",
-			    s->data_dir);
+		return rights_fail_enter(
+			reason_write("DATA_DIR=%s: cannot open this folder",
+				     s->data_dir),
+			s->data_dir);
 	if (s->visits_file && visits_folder.fd < 0 &&
 	    folder_hold(&visits_folder) < 0)
-		return fail("VISITS_FILE=%s: cannot open its folder:",
-			    s->visits_file);
+		return rights_fail_enter(
+			reason_write("VISITS_FILE=%s: cannot open its folder",
+				     s->visits_file),
+			visits_folder.path);
 	return 0;
 }
 
@@ -267,8 +259,7 @@ int store_prepare(const struct settings *settings)
 	int made = folder_create(settings->data_dir);
 
 	if (made < 0) {
-		fail("DATA_DIR=%s: cannot make this folder:",
-		     settings->data_dir);
+		rights_fail_make(settings->data_dir);
 		return EXIT_SYSTEM;
 	}
 	if (made > 0)

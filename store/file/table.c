@@ -162,7 +162,7 @@ static int table_take_in(struct table *t, off_t size)
 		return 0;
 	do {
 		from = t->rows;
-		status = table_know_rows(t, (size_t)size / ROW_SIZE);
+		status = table_know_rows(t, (size_t)(size / ROW_SIZE));
 		if (status == 0 && size % ROW_SIZE == 0)
 			return 0;
 		if (status != 0 && status != TABLE_ODD)

@@ -14,6 +14,7 @@
  */
 #include "store/store.h"
 
+#include "store/begin.h"
 #include "store/failure.h"
 #include "store/postgres/add.h"
 #include "store/postgres/cache.h"
@@ -51,6 +52,24 @@ const char *store_durability(void)
 	return *durability ? durability : NULL;
 }
 
+/* Asked of PostgreSQL itself, not of its cache. */
+static void store_tell_begin(void)
+{
+	struct pq *pq = session_pq();
+	struct pq_step step = {
+		.statement = STATEMENT_READ_TOTALS,
+		.len = 3,
+		.values = {"{" STORE_HOME "}", "{0}", session_today_text()}};
+	int64_t total = 0;
+
+	if (pq_call(pq, &step, 1, session_deadline()))
+		return;
+	if (PQntuples(step.result) > 0)
+		total = session_value(step.result, 0, 1);
+	session_clear(&step, 1);
+	begin_tell_total(pq->peer.name, total);
+}
+
 int store_look(void)
 {
 	const struct pq *pq = session_pq();
@@ -60,6 +79,7 @@ int store_look(void)
 		return 0;
 	}
 	log_info("%s: %s", pq->peer.name, pq->durability);
+	store_tell_begin();
 	if (strstr(pq->durability, " off"))
 		log_warn("%s loses answered visits when it loses its power: "
 			 "set synchronous_commit=on",

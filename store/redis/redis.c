@@ -21,6 +21,7 @@
  * 5. In a Cluster a script sees one slot only: the name of a counter that does
  *    not exist is first added to the set of the names, which has another slot.
  */
+#include "store/begin.h"
 #include "store/failure.h"
 #include "store/net/pipeline.h"
 #include "store/redis/count.h"
@@ -216,6 +217,7 @@ int store_look(void)
 		return 0;
 	}
 	log_info("%s: %s", name, store_durability());
+	begin_tell(name);
 	if (facts->is_denied)
 		log_warn("%s does not let CONFIG be read: whether it keeps "
 			 "its data, and throws none away, is not known",

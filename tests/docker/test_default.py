@@ -49,7 +49,7 @@ def test_the_user_is_myuser_and_owns_the_folders(stack):
         "uid=1000(myuser) gid=1000(myuser)")
     owners = stack.inside("app", "stat", "-c", "%U %a %n", "/app", "/data",
                           "/data/visits").stdout
-    assert owners == "myuser 755 /app\nmyuser 755 /data\n" \
+    assert owners == "myuser 775 /app\nmyuser 775 /data\n" \
                      "myuser 644 /data/visits\n"
 
 

@@ -1,7 +1,10 @@
 """The image by itself: what is in it, what it says, how it is built."""
 
 import os
+import re
 from pathlib import Path
+
+import pytest
 
 from engine import PROJECT, REPO, docker, inspect, run, tree, wait_for
 
@@ -46,6 +49,30 @@ def test_smallest():
         run("docker", "rm", "-f", "-v", name)
 
 
+@pytest.mark.parametrize("target", ["scratch", None])
+def test_any_user_of_group_0_may_count(target):
+    """As OpenShift runs it: a user that no image knows, with group 0."""
+    image, name = os.environ["IMAGE"], f"{PROJECT}-openshift-{target}"
+    if target:
+        image = f"{PROJECT}:{target}"
+        run("docker", "build", "-q", "-t", image, "--target", target, REPO)
+    run("docker", "run", "-d", "--name", name, "--user", "12345:0",
+        "--cap-drop", "ALL", "--read-only", image)
+    try:
+        def healthy():
+            return run("docker", "exec", name, "/usr/local/bin/visitd",
+                       "health", check=False).returncode == 0
+        wait_for(healthy, what="health")
+        run("docker", "exec", name, "/usr/local/bin/visitd", "set", "a", "7")
+        assert docker("exec", name, "/usr/local/bin/visitd", "get", "a") == "7"
+        for folder in ("data", "app"):
+            entry = run("sh", "-c", f"docker export {name} | tar -tv {folder}/"
+                        " --no-recursion --numeric-owner").stdout
+            assert re.match(r"drwxrwxr-x 1000/0 ", entry), entry
+    finally:
+        run("docker", "rm", "-f", "-v", name)
+
+
 def test_the_file_store_is_static():
     image = os.environ["IMAGE"]
     done = run("sh", "-c", f"docker run --rm --entrypoint cat {image}"
@@ -60,7 +87,7 @@ def test_a_bind_mount_of_root_is_explained(tmp_path):
     mount = f"{folder}:/data"
     done = run("docker", "run", "--rm", "-v", mount, image, check=False)
     assert done.returncode == 111
-    assert "chown 1000" in done.stderr and "user" in done.stderr
+    assert "1000:1000 /data," in done.stderr and "user" in done.stderr
     # What it says, done: both ways.
     name = PROJECT + "-bind"
     for options, owner in (([], 1000), (["--user", "0:0", "--cap-drop", "ALL"],
@@ -79,6 +106,47 @@ def test_a_bind_mount_of_root_is_explained(tmp_path):
         finally:
             run("docker", "rm", "-f", name)
     assert (folder / "visits").read_text() == "2\n"
+
+
+def test_a_volume_of_root_is_mended_by_what_is_said():
+    """It holds files, and the service may not chown them."""
+    image, volume = os.environ["IMAGE"], PROJECT + "-rights"
+    mount = ["-v", volume + ":/data"]
+    docker("run", "--rm", "--user", "0", "--entrypoint", "sh", *mount, image,
+           "-c", "echo 41 >/data/visits && chown -R 0:0 /data")
+    try:
+        done = run("docker", "run", "--rm", "--cap-drop", "ALL", *mount, image,
+                   check=False)
+        assert done.returncode == 111
+        words = re.search(r"on the host, (docker run .*), or run", done.stderr)
+        run(*words[1].replace("VOLUME", volume).replace("IMAGE", image).split())
+        run("docker", "run", "--rm", "--cap-drop", "ALL", *mount, image, "set",
+            "a", "7")
+        assert docker("run", "--rm", "--cap-drop", "ALL", *mount, image,
+                      "get") == "41"
+    finally:
+        docker("volume", "rm", "-f", volume)
+
+
+def test_a_volume_that_is_not_counted_on_is_a_warning(tmp_path):
+    """Mounted beside /data, it is not where the count is."""
+    image, name = os.environ["IMAGE"], PROJECT + "-stray"
+    tmp_path.chmod(0o777)
+    for options, is_warned in ((["-v", f"{tmp_path}:/app/visits"], True),
+                               (["-v", f"{tmp_path}:/app/visits", "-v",
+                                 f"{name}:/data"], False), ([], False)):
+        docker("run", "-d", "--name", name, *options, image)
+        try:
+            def log():
+                done = run("docker", "logs", name)
+                return "serving on" in done.stderr and done.stderr
+            text = wait_for(log, what="the start")
+            assert "file /data/visits, no number yet: begins at 0" in text
+            assert ("volume without a name" in text) == is_warned
+            assert ("/app/visits is mounted" in text) == is_warned
+        finally:
+            run("docker", "rm", "-f", "-v", name)
+            run("docker", "volume", "rm", "-f", name)
 
 
 def test_zones():

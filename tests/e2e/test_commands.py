@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import socket
 
 import pytest
@@ -94,6 +95,40 @@ def test_get_and_set_of_a_counter_with_a_name(server):
     assert server.get("/hit/blog/post-1").number == 42
     assert ask(server, "set", "new", "7").returncode == 0
     assert server.get("/visits/new").number == 7
+
+
+@pytest.mark.parametrize("name", ["-x", "--", "--help", "-"])
+def test_a_name_that_begins_with_a_dash_comes_after_two(server, name):
+    assert server.get(f"/hit/{name}").number == 1
+    assert ask(server, "get", "--", name).stdout == "1\n"
+    assert ask(server, "set", "--", name, "41").returncode == 0
+    assert server.get(f"/hit/{name}").number == 42
+    assert ask(server, "--", "get", "--", name).stdout == "42\n"
+
+
+@pytest.mark.parametrize("words", [
+    ["get"], ["get", "homepage"], ["set", "homepage", "5"], ["export"],
+    ["import"]])
+def test_two_dashes_end_the_options_of_every_command(store, words):
+    plain = command(store, *words)
+    assert command(store, words[0], "--", *words[1:]).returncode == 0
+    ended = command(store, "--", *words)
+    assert (ended.returncode, ended.stdout) == (0, plain.stdout)
+
+
+@pytest.mark.parametrize("words", [
+    ["get", "-x"], ["set", "-x", "5"], ["export", "--json"],
+    ["import", "-"], ["health", "--", "--"], ["get", "--", "-x", "-y"],
+    ["get", "--", "--", "-x"], ["set", "--", "-x"], ["--", "--help"],
+    ["--", "-x"], ["--", "--"], ["set", "-x", "--", "5"]], ids=" ".join)
+def test_an_unknown_option_is_exit_100_and_says_what_would_be_right(
+        store, words):
+    done = command(store, *words)
+    assert done.returncode == 100, done
+    assert re.search(r"takes|see visitd --help", done.stderr)
+    assert done.stdout == ""
+    assert store.total() == 0
+    assert ("-- NAME" in done.stderr) == (words[0] in ("get", "set"))
 
 
 def test_get_of_an_unknown_counter_is_1_and_creates_nothing(store):

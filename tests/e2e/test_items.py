@@ -185,9 +185,11 @@ def test_no_media_type_counts_as_json(shared):
     "/items/0", "/items/999999", "/items/01", "/items/-1", "/items/+1",
     "/items/a", "/items/1a", "/items/", "/items/1/", "/items/1/2",
     "/items/9223372036854775807", "/items/9223372036854775808",
-    "/items/1.json", "/items/%31%30%30%30%30%30",
+    "/items/1.json", "/items/%31%30%30%30%30%30", "/items/4294967297",
 ])
 def test_what_is_no_item_is_404(shared, target):
+    with shared.client() as client:
+        assert post(client, {"name": "a"}).status == 201
     reply = shared.get(target)
     assert reply.status == 404
     assert reply.json == {"error": "there is no such item"}

@@ -15,6 +15,11 @@ BAD = [
     ("PORT", "abc"), ("PORT", "65536"), ("PORT", "-1"), ("PORT", "80x"),
     ("PORT", " 80"), ("PORT", "99999999999999999999"),
     ("BIND", "999.1.1.1"), ("BIND", "no such host"), ("BIND", "::g"),
+    ("BASE_PATH", "counter"), ("BASE_PATH", "/"), ("BASE_PATH", "/counter/"),
+    ("BASE_PATH", "//counter"), ("BASE_PATH", "/a//b"), ("BASE_PATH", "/a/.."),
+    ("BASE_PATH", "/."), ("BASE_PATH", "/a b"), ("BASE_PATH", "/a?b"),
+    ("BASE_PATH", "/%61"), ("BASE_PATH", "http://a/b"),
+    ("BASE_PATH", "/" + "a" * 100),
     ("WORKERS", "0"), ("WORKERS", "-1"), ("WORKERS", "two"),
     ("WORKERS", "1.5"), ("WORKERS", "99999999999"),
     ("SYNC", "sometimes"), ("SYNC", "ALWAYS!"),
@@ -40,11 +45,11 @@ GOOD = [
     {"LOG_LEVEL": "warn"}, {"LOG_LEVEL": "info"}, {"LOG_LEVEL": "debug"},
     {"MAX_COUNTERS": 0}, {"REPEAT_WINDOW": 31536000}, {"ADMIN_TOKEN": "a b"},
     {"ADMIN_TOKEN": ""}, {"ADMIN_TOKEN_FILE": ""},
-    {"BIND": "0.0.0.0"}, {"SYNC": ""}, {"TZ": None}, {"TZ": "UTC"},
+    {"BIND": "0.0.0.0"}, {"SYNC": ""}, {"BASE_PATH": ""}, {"TZ": None}, {"TZ": "UTC"},
     {"TZ": "Europe/Paris"}, {"TZ": "CET-1CEST,M3.5.0,M10.5.0/3"},
     {"TZ": ":Asia/Kolkata"},
 ]
-TABLE = """BIND PORT WORKERS DATA_DIR VISITS_FILE SYNC STORE_TIMEOUT
+TABLE = """BIND PORT BASE_PATH WORKERS DATA_DIR VISITS_FILE SYNC STORE_TIMEOUT
 MAX_COUNTERS MAX_CONNECTIONS REPEAT_WINDOW ADMIN_TOKEN ADMIN_TOKEN_FILE
 ACCESS_LOG LOG_FORMAT LOG_LEVEL TZ""".split()
 

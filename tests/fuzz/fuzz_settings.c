@@ -32,6 +32,7 @@ static const char *const names[] = {
 	"REDIS_PREFIX=",
 	"REDIS_KEY=",
 	"HEALTH_DETAIL=",
+	"BASE_PATH=",
 };
 
 enum { NAMES = sizeof(names) / sizeof(*names) };
@@ -100,6 +101,9 @@ static void check_settings(const struct settings *s)
 	must(!s->visits_file ||
 	     (*s->visits_file && strlen(s->visits_file) < PATH_MAX));
 	must(!s->bind || *s->bind);
+	must(!s->base_path ||
+	     (s->base_path[0] == '/' && s->base_path[1] != '\0' &&
+	      strlen(s->base_path) <= 100 && !strstr(s->base_path, "//")));
 }
 
 /* One line that names the variable. */

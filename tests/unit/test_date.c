@@ -280,7 +280,13 @@ static void test_zone_known(void **state)
 					   "UTC+3",
 					   "<-03>3",
 					   "<+0330>-3:30",
-					   "EST5"};
+					   "EST5",
+					   "NZST-12NZDT-13,M9.5.0,M4.1.0/3",
+					   "IST-1GMT0,M10.5.0,M3.5.0/1",
+					   "<-02>2<-01>,M3.5.0/-1,M10.5.0/0",
+					   "EET-2EEST,M3.4.4/50,M10.4.4/50",
+					   "XXX3EDT4,0/0,J365/23:59:59",
+					   "LMT-0:53:28"};
 	static const char *const bad[] = {"Europe/Berlln",
 					  "europe/berlin",
 					  "Nowhere",
@@ -292,6 +298,26 @@ static void test_zone_known(void **state)
 					  "3",
 					  "AB3",
 					  "<ABC3",
+					  "<AB>3",
+					  "<A/B>3",
+					  "UTC+25",
+					  "UTC+0100",
+					  "UTC3 ",
+					  "UTC3:60",
+					  "UTC3:00:00:00",
+					  "CET-1garbage!",
+					  "CET-1CEST,",
+					  "CET-1CEST,M3.5.0",
+					  "CET-1CEST,M3.5.0,M10.5.0/3x",
+					  "CET-1CEST,M3.5.0,M10.5.0/3,M1.1.1",
+					  "CET-1CEST,M13.5.0,M10.5.0",
+					  "CET-1CEST,M3.6.0,M10.5.0",
+					  "CET-1CEST,M3.5.7,M10.5.0",
+					  "CET-1CEST,M3-5-0,M10.5.0",
+					  "CET-1CEST,M3.5.0/168,M10.5.0",
+					  "CET-1CEST,J0,J366",
+					  "CET-1,M3.5.0,M10.5.0",
+					  "CET-1CE",
 					  "-",
 					  "CEST",
 					  "../../../etc/passwd",
@@ -324,6 +350,49 @@ static void test_zone_known(void **state)
 	setenv("TZDIR", "", 1);
 	assert_true(date_zone_known("Europe/Berlin"));
 	unsetenv("TZDIR");
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	static char bytes[65536];
+	long n = file_get(from, bytes, sizeof(bytes));
+
+	assert_true(n > 0);
+	file_put(to, bytes, (size_t)n);
+}
+
+/* mktime, which looks at TZ, makes it another one neither. */
+static void assert_zone(const char *offset)
+{
+	char text[DATE_LOCAL_SIZE];
+	const time_t now = 1795172400;
+
+	assert_true(date_day_end(now) > now);
+	date_write_local(text, now);
+	assert_memory_equal(text + 19, offset, 6);
+}
+
+static void test_load_zone(void **state)
+{
+	char tz[4096];
+
+	(void)state;
+	folder_make();
+	const char *zone = folder_path("zone");
+	snprintf(tz, sizeof(tz), ":%s", zone);
+	copy_file("/usr/share/zoneinfo/Asia/Kathmandu", zone);
+	setenv("TZ", tz, 1);
+	assert_true(date_load_zone());
+	assert_zone("+05:45");
+	copy_file("/usr/share/zoneinfo/America/Caracas", zone);
+	assert_zone("+05:45");
+	assert_true(date_load_zone());
+	assert_zone("-04:00");
+	remove(zone);
+	assert_false(date_load_zone());
+	assert_zone("-04:00");
+	assert_string_equal(getenv("TZ"), tz);
+	folder_remove();
 }
 
 /* The numbers of days, against the time at their noon. */
@@ -429,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_known_day_ends),
 		cmocka_unit_test(test_day_end),
 		cmocka_unit_test(test_zone_known),
+		cmocka_unit_test(test_load_zone),
 		cmocka_unit_test(test_read_day),
 		cmocka_unit_test(test_know_day),
 	};

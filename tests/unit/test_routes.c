@@ -1017,6 +1017,32 @@ static void test_item_bodies(void **state)
 	test_free(large);
 }
 
+/* The reply to a long query fits into what the job asks for; no byte before or
+ * behind the path is looked at. */
+static void test_base_path(void **state)
+{
+	static char line[HTTP_LINE_MAX + 1] = "GET /counter?";
+
+	(void)state;
+	settings.base_path = "/counter";
+	ask("GET /counter/hit/a:b/", "Accept: text/html\r\n");
+	assert_int_equal(status(), 200);
+	assert_slice(job.counter, "a:b");
+	assert_non_null(strstr(body, "href=\"../../visits/a%3Ab.json\""));
+	ask("GET /c", "");
+	assert_int_equal(status(), 404);
+	ask("OPTIONS *", "");
+	assert_int_equal(status(), 204);
+	memset(line + strlen(line), 'x', 8000);
+	ask(line, "");
+	assert_int_equal(status(), 308);
+	assert_true(job.size >= strlen(text));
+	assert_non_null(strstr(text, "\r\nLocation: counter/?xxx"));
+	settings.base_path = NULL;
+	ask(line, "");
+	assert_int_equal(status(), 404);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1047,6 +1073,7 @@ int main(void)
 		cmocka_unit_test(test_admin),
 		cmocka_unit_test(test_put_bodies),
 		cmocka_unit_test(test_repeat),
+		cmocka_unit_test(test_base_path),
 	};
 
 	site_open(&settings, &process);

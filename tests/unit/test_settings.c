@@ -9,6 +9,7 @@
 
 static const char *const names[] = {"BIND",
 				    "PORT",
+				    "BASE_PATH",
 				    "WORKERS",
 				    "DATA_DIR",
 				    "VISITS_FILE",
@@ -54,6 +55,7 @@ static void assert_defaults(const struct settings *s)
 {
 	assert_null(s->bind);
 	assert_int_equal(s->port, 8080);
+	assert_null(s->base_path);
 	assert_int_equal(s->workers, 0);
 	assert_string_equal(s->data_dir, "data");
 	assert_null(s->visits_file);
@@ -199,6 +201,31 @@ static void test_address(void **state)
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_int_equal(read_with(&s, "BIND", bad[i]), -1);
+}
+
+static void test_base_path(void **state)
+{
+	static const char *const good[] = {"/a",      "/counter", "/a/b",
+					   "/~x/-._", "/...",	  "/.a",
+					   "/a..",    "/a/..b"};
+	static const char *const bad[] = {
+		"/",	"a",	"//",	 "/a/",	      "//a",   "/a//b", "/.",
+		"/..",	"/a/.", "/../a", "/a/./b",    "/a%62", "/a b",	"/a?",
+		"/a#b", "/a:b", "\\a",	 "/\xc3\xa9", "/a\n"};
+	char text[102] = "/";
+	struct settings s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		assert_int_equal(read_with(&s, "BASE_PATH", good[i]), 0);
+		assert_string_equal(s.base_path, good[i]);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(read_with(&s, "BASE_PATH", bad[i]), -1);
+	memset(text + 1, 'x', 99);
+	assert_int_equal(read_with(&s, "BASE_PATH", text), 0);
+	text[100] = 'x';
+	assert_int_equal(read_with(&s, "BASE_PATH", text), -1);
 }
 
 static void test_paths(void **state)
@@ -373,6 +400,7 @@ static void test_messages(void **state)
 		{"BIND", "here", "address"},
 		{"PORT", "0", "1 to 65535"},
 		{"PORT", "65536", "1 to 65535"},
+		{"BASE_PATH", "counter/", "a path such as /counter"},
 		{"WORKERS", "many", "1 to 1024"},
 		{"SYNC", "never", "always|everysec|no"},
 		{"STORE_TIMEOUT", "-5", "1 to 600000"},
@@ -456,13 +484,21 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, forget_all, forget_all)
 	const struct CMUnitTest tests[] = {
-		TEST(test_defaults),	    TEST(test_numbers),
-		TEST(test_words),	    TEST(test_address),
-		TEST(test_paths),	    TEST(test_zone),
-		TEST(test_messages),	    TEST(test_message_of_control_bytes),
-		TEST(test_print),	    TEST(test_secret),
-		TEST(test_secret_file),	    TEST(test_secret_again),
-		TEST(test_secret_messages), TEST(test_secrets_of_several_files),
+		TEST(test_defaults),
+		TEST(test_numbers),
+		TEST(test_words),
+		TEST(test_address),
+		TEST(test_paths),
+		TEST(test_zone),
+		TEST(test_base_path),
+		TEST(test_messages),
+		TEST(test_message_of_control_bytes),
+		TEST(test_print),
+		TEST(test_secret),
+		TEST(test_secret_file),
+		TEST(test_secret_again),
+		TEST(test_secret_messages),
+		TEST(test_secrets_of_several_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

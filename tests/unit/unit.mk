@@ -28,6 +28,12 @@ UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 	ftruncate fstat stat rename unlink access malloc calloc lseek \
 	syscall nanosleep clock_gettime time log_line
 
+# With file sizes of 64 bits (see the Makefile), glibc's headers give these calls
+# another name.
+UNIT_WRAP_64 := open openat pread pwrite ftruncate fstat lstat stat lseek
+unit_wrap = $(1:%=-Wl,--wrap=%) $(foreach call,$(filter $(UNIT_WRAP_64),$(1)), \
+	-Wl,--wrap=$(call)64,--defsym=__wrap_$(call)64=__wrap_$(call))
+
 .PHONY: unit
 unit: $(UNIT_BIN)
 	@UNIT_RUNNER="$(UNIT_RUNNER)" sh tests/unit/run $(UNIT_BIN)
@@ -38,7 +44,7 @@ $(addprefix $(OUT)/tests/,test_store test_counters test_turn): \
 # The objects come by the Makefile's rule: $(OUT)/tests/unit/test_NAME.o
 $(UNIT_BIN): $(OUT)/tests/%: $(OUT)/tests/unit/%.o $(OUT)/tests/unit/unit.o \
 		$(filter-out $(OUT)/main.o,$(OBJ)) tests/unit/unit.mk
-	$(CC) $(CFLAGS) $(LDFLAGS) $(UNIT_WRAP_$*:%=-Wl,--wrap=%) -o $@ \
+	$(CC) $(CFLAGS) $(LDFLAGS) $(call unit_wrap,$(UNIT_WRAP_$*)) -o $@ \
 		$(filter %.o,$^) $(STORE_LIBS) $(LDLIBS) -lcmocka
 
 -include $(UNIT_TESTS:%=$(OUT)/tests/unit/%.d) $(OUT)/tests/unit/unit.d \
