@@ -36,7 +36,8 @@ EMBEDDED := $(wildcard $(addprefix site/*.,html ico txt) \
 INC := $(EMBEDDED:%=$(OUT)/%.inc)
 
 # Ours, apart from the user's CFLAGS. WERROR is set in check and test only.
-VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
+VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
+	-DSOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),0) -I. -I$(OUT) \
 	-MMD -MP -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
 

@@ -1,6 +1,7 @@
 /* The counters with names: what a turn does to the rows of their table. */
 #include "store/file/counters.h"
 
+#include "store/day.h"
 #include "store/failure.h"
 #include "store/file/table.h"
 #include "util/clock.h"
@@ -86,6 +87,7 @@ static int counters_put(struct place *place)
 static int counters_count(struct tally *t)
 {
 	const struct date_day *today = &counters.table.today;
+	bool is_dated = !day_precedes_build(today);
 	struct place place;
 	int status = counters_find(t->counter, &place);
 
@@ -100,10 +102,11 @@ static int counters_count(struct tally *t)
 	t->total = total + t->n;
 	if (t->n > 0) {
 		row_set_total(place.row, t->total);
-		row_count(place.row, t->n, today);
+		if (is_dated)
+			row_count(place.row, t->n, today);
 		status = counters_put(&place);
 	}
-	t->today = row_today(place.row, today);
+	t->today = is_dated ? row_today(place.row, today) : 0;
 	return status;
 }
 
