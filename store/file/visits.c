@@ -249,11 +249,14 @@ static int visits_settle(bool wrote)
 	return status ? status : disk_settle(&visits.file, sync, wrote);
 }
 
-static int visits_open_day(bool counting, int64_t total)
+/* Takes in the day, and begins it before its first visit. */
+static int visits_open_day(bool may_write, bool counting, int64_t total)
 {
-	const struct disk_file *file = &visits.history.file;
+	struct history *history = &visits.history;
+	const struct disk_file *file = &history->file;
 
-	if (history_open_day(&visits.history, time(NULL), counting, total) == 0)
+	if (history_look(history, time(NULL), total, may_write) == 0 &&
+	    (!counting || history_begin_day(history, total) == 0))
 		return 0;
 	if (errno != EBADMSG)
 		return disk_fail(file, "use");
@@ -275,7 +278,7 @@ static int visits_count(struct tally *t, const struct text *text)
 {
 	if (t->n > INT64_MAX - text->total)
 		return fail_own("counter is full");
-	int status = visits_open_day(t->n > 0, text->total);
+	int status = visits_open_day(t->n > 0, t->n > 0, text->total);
 	if (status)
 		return status;
 	t->total = text->total + t->n;
@@ -302,26 +305,40 @@ void visits_add(struct tally *t, int64_t until)
 		failure_tell(FAILURE_HOME, t->status);
 }
 
-/* Under the lock. */
-static int visits_write_total(const struct text *text, int64_t value)
+/* After a set that has failed: else the same call once more would move nothing.
+ * If this fails, too, the set is done all the same, as its note says. */
+static void visits_write_back(const struct text *text)
 {
 	const struct disk_file *file = &visits.file;
-	int status = visits_open_day(false, text->total);
 
-	if (!status)
-		status = visits_write(text, value);
-	if (status)
-		return status;
-	if (history_move(&visits.history, value - text->total) == 0) {
-		visits_note_total(value);
-		return 0;
-	}
-	/* Both or none: else the same call once more would move nothing. */
-	status = disk_fail(&visits.history.file, "write");
 	if (disk_write(file, text->bytes, text->len, 0) < 0 ||
 	    ftruncate(file->fd, (off_t)text->len) < 0)
-		log_error("%s is set, and %s is not:", file->path,
-			  visits.history.file.path);
+		log_error("%s is set, although that has failed:", file->path);
+}
+
+/* Under the lock: the parts of a set, in the order of invariant 5 of
+ * history.h. */
+static int visits_write_total(const struct text *text, int64_t value)
+{
+	struct history *history = &visits.history;
+	enum sync_mode sync = (enum sync_mode)visits.settings->sync;
+	int status = visits_open_day(true, false, text->total);
+
+	if (status)
+		return status;
+	if (history_begin_set(history, text->total, value, sync) < 0)
+		return disk_fail(&history->file, "write");
+	status = visits_write(text, value);
+	if (status)
+		return status;
+	if (sync != SYNC_NO && disk_sync(&visits.file) < 0)
+		status = disk_fail(&visits.file, "sync");
+	else if (history_end_set(history) < 0)
+		status = disk_fail(&history->file, "write");
+	if (status)
+		visits_write_back(text);
+	else
+		visits_note_total(value);
 	return status;
 }
 
@@ -347,7 +364,7 @@ int visits_look(int64_t until, bool probe)
 
 	if (status)
 		return status;
-	status = visits_open_day(probe, text.total);
+	status = visits_open_day(probe, probe, text.total);
 	if (!status && probe)
 		status = visits_write(&text, text.total);
 	visits_unlock();

@@ -5,6 +5,7 @@
  */
 #include "store/store.h"
 #include "tests/unit/unit.h"
+#include "util/date.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -824,24 +825,151 @@ static void test_history_midnight(void **state)
 	assert_file(history, "2026-11-20 5\n2026-11-21 6\n");
 }
 
-/* A clock that goes back changes nothing. */
+/* A clock that goes back to a day without a line begins that day; when it comes
+ * again, the right day goes on. */
 static void test_history_clock_back(void **state)
 {
 	(void)state;
+	file_put_text(history, "2026-11-18 0\n2026-11-19 1\n");
 	open_with("5\n");
 	assert_counted(1, 6);
 	now -= 3 * 86400;
+	assert_today(0);
 	assert_counted(1, 7);
-	assert_today(2);
-	assert_file(history, "2026-11-20 5\n");
+	assert_today(1);
 	now += 3 * 86400;
+	assert_today(2);
 	assert_counted(1, 8);
 	assert_today(3);
-	assert_file(history, "2026-11-20 5\n");
+	assert_file(history, "2026-11-18 0\n2026-11-19 1\n2026-11-20 5\n"
+			     "2026-11-17 6\n");
 	now += 86400;
 	assert_counted(1, 9);
-	assert_file(history, "2026-11-20 5\n2026-11-21 8\n");
+	assert_file(history, "2026-11-18 0\n2026-11-19 1\n2026-11-20 5\n"
+			     "2026-11-17 6\n2026-11-21 8\n");
 	assert_today(1);
+	/* To a day that has a line: what came since it began. */
+	now -= 2 * 86400;
+	assert_counted(1, 10);
+	assert_today(9);
+	now += 2 * 86400;
+	assert_today(2);
+}
+
+/* One visit in 2039 does not freeze today until then. */
+static void test_history_clock_ahead(void **state)
+{
+	(void)state;
+	open_with("5\n");
+	now = NOON + (time_t)4425 * 86400;
+	assert_counted(1, 6);
+	now = NOON;
+	assert_today(0);
+	assert_counted(2, 8);
+	assert_today(2);
+	now += 86400;
+	assert_counted(1, 9);
+	assert_today(1);
+	assert_file(history, "2039-01-01 5\n2026-11-20 6\n2026-11-21 8\n");
+	/* It is read the same by who opens it. */
+	store_close();
+	assert_int_equal(store_open(&settings), 0);
+	assert_today(1);
+}
+
+/* When the day comes at last that a clock was ahead to, its visits are not all
+ * that have come since. */
+static void test_history_day_that_was_begun_before(void **state)
+{
+	static const char *const first[] = {
+		"2026-11-20 5\n2026-11-30 7\n",
+		"2026-11-30 7\n2026-11-20 7\n",
+		"2026-11-30 7\n2026-11-28 7\n2026-11-29 9\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		file_put_text(history, first[i]);
+		open_with("10\n");
+		now = NOON + 9 * 86400;
+		assert_counted(1000, 1010);
+		now += 86400;
+		assert_today(0);
+		assert_counted(1, 1011);
+		assert_today(1);
+		store_close();
+	}
+	assert_file(history, "2026-11-30 7\n2026-11-28 7\n2026-11-29 9\n"
+			     "2026-11-30 1010\n");
+}
+
+/* A total that somebody has made lower is no clock that was ahead. */
+static void test_history_day_after_a_lower_total(void **state)
+{
+	(void)state;
+	file_put_text(history, "2026-11-19 500\n");
+	open_with("5\n");
+	for (int i = 1; i <= 3; i++) {
+		assert_counted(1, 5 + i);
+		assert_today(i);
+	}
+	assert_file(history, "2026-11-19 500\n2026-11-20 5\n");
+}
+
+/* A machine may boot in 1970: its visits count, for no day. */
+static void test_history_clock_before_the_build(void **state)
+{
+	(void)state;
+	open_with("5\n");
+	now = 1000;
+	assert_counted(1, 6);
+	assert_today(0);
+	assert_int_equal(store_ping(), 0);
+	assert_int_equal(access(history, F_OK), -1);
+	now = NOON;
+	assert_counted(1, 7);
+	now = 1000;
+	assert_counted(1, 8);
+	assert_today(0);
+	assert_file(history, "2026-11-20 6\n");
+	/* What came meanwhile came today, as far as one can know. */
+	now = NOON;
+	assert_today(2);
+	/* A line of then is that of no day. */
+	store_close();
+	now = 1000;
+	file_put_text(history, "1970-01-01 3\n");
+	assert_int_equal(store_open(&settings), 0);
+	assert_today(0);
+}
+
+static char *put_line(char *to, time_t day, int base)
+{
+	date_write_day(to, day);
+	return to + DATE_DAY_SIZE + sprintf(to + DATE_DAY_SIZE, " %d\n", base);
+}
+
+/* Each of 366 days is found, though the latest stands first, and among years of
+ * older ones. */
+static void test_history_of_a_year(void **state)
+{
+	enum { DAYS = 366, TWO_YEARS = 2 * DAYS * 86400 };
+	static char text[1 << 16];
+	char *p = text;
+
+	(void)state;
+	for (int i = 0; i < DAYS; i++) {
+		p = put_line(p, NOON + TWO_YEARS - i * 86400, 10000 - i);
+		for (int k = 0; k < 3; k++)
+			p = put_line(p, NOON - (3 * i + k) * 86400, 0);
+	}
+	file_put_text(history, text);
+	open_with("10000\n");
+	for (int i = 0; i < DAYS; i++) {
+		now = NOON + TWO_YEARS - i * 86400;
+		assert_today(i);
+	}
+	assert_file(history, text);
 }
 
 /* Without a `visits` there is no lock to look at it under: another worker may
@@ -966,7 +1094,7 @@ static void test_history_garbage(void **state)
 /* More lines than are read to find the last one. */
 static void test_history_long(void **state)
 {
-	char *text = test_malloc(1 << 16), *p = text;
+	char *text = test_malloc(1 << 17), *p = text;
 
 	(void)state;
 	for (int i = 0; i < 3000; i++)
@@ -978,6 +1106,10 @@ static void test_history_long(void **state)
 	strcpy(p, "2026-11-20 41\n");
 	assert_file(history, text);
 	assert_int_equal(store_set(SLICE(STORE_HOME), 1041), 0);
+	p = text;
+	for (int i = 0; i < 3000; i++)
+		p += sprintf(p, "%04d-%02d-%02d %d\n", 1900 + i / 336,
+			     i / 28 % 12 + 1, i % 28 + 1, i + 999);
 	strcpy(p, "2026-11-20 1040\n");
 	assert_file(history, text);
 	test_free(text);
@@ -1033,24 +1165,63 @@ static void test_set_moves_base(void **state)
 	file_put_text(history, "2026-11-19 3\n");
 	open_with("41\n");
 	assert_int_equal(store_set(SLICE(STORE_HOME), 50), 0);
-	/* A day without visits has no line to be moved. */
-	assert_file(history, "2026-11-19 3\n");
+	/* What was set is no visit of yesterday's, either. */
+	assert_file(history, "2026-11-19 12\n");
 	assert_counted(2, 52);
 	assert_today(2);
-	assert_file(history, "2026-11-19 3\n2026-11-20 50\n");
+	assert_file(history, "2026-11-19 12\n2026-11-20 50\n");
 	assert_int_equal(store_set(SLICE(STORE_HOME), 1000), 0);
-	assert_file(history, "2026-11-19 3\n2026-11-20 998\n");
+	assert_file(history, "2026-11-19 960\n2026-11-20 998\n");
 	assert_today(2);
 	assert_counted(1, 1001);
 	assert_today(3);
 	/* Down, below what came today. */
 	assert_int_equal(store_set(SLICE(STORE_HOME), 1), 0);
-	assert_file(history, "2026-11-19 3\n2026-11-20 -2\n");
+	assert_file(history, "2026-11-19 -40\n2026-11-20 -2\n");
 	assert_counted(0, 1);
 	assert_today(3);
 	assert_counted(1, 2);
 	assert_today(4);
 	assert_file(visits, "2\n");
+}
+
+/* No room for a fresh history: the set is not done, and visits count on. */
+static void test_set_on_a_full_disk(void **state)
+{
+	char fresh[256];
+
+	(void)state;
+	snprintf(fresh, sizeof(fresh), "%s", folder_path("history.new"));
+	open_with("41\n");
+	assert_counted(1, 42);
+	assert_int_equal(mkdir(fresh, 0755), 0);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 1000), 503);
+	assert_non_null(strstr(store_error(), history));
+	assert_counted(1, 43);
+	assert_today(2);
+	assert_file(history, "2026-11-20 41\n");
+	assert_int_equal(rmdir(fresh), 0);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 1000), 0);
+	assert_today(2);
+	assert_file(history, "2026-11-20 998\n");
+}
+
+/* The clock was wrong when the total was set: what was set is still no visit of
+ * today's. */
+static void test_set_by_a_wrong_clock(void **state)
+{
+	static const time_t clocks[] = {1000, NOON - 5 * 86400,
+					NOON + (time_t)5000 * 86400};
+
+	(void)state;
+	open_with("41\n");
+	assert_counted(1, 42);
+	for (int i = 0; i < 3; i++) {
+		now = clocks[i];
+		assert_int_equal(store_set(SLICE(STORE_HOME), 1000 * i), 0);
+		now = NOON;
+		assert_today(1);
+	}
 }
 
 /* The largest numbers of all: what came today is told as it can be. */
@@ -1464,6 +1635,11 @@ int main(void)
 		TEST(test_history_line_a_day),
 		TEST(test_history_midnight),
 		TEST(test_history_clock_back),
+		TEST(test_history_clock_ahead),
+		TEST(test_history_day_that_was_begun_before),
+		TEST(test_history_day_after_a_lower_total),
+		TEST(test_history_clock_before_the_build),
+		TEST(test_history_of_a_year),
 		TEST(test_history_that_is_begun_meanwhile),
 		TEST(test_history_of_before),
 		TEST(test_history_above_total),
@@ -1474,6 +1650,8 @@ int main(void)
 		TEST(test_history_edited),
 		TEST(test_history_of_another),
 		TEST(test_set_moves_base),
+		TEST(test_set_on_a_full_disk),
+		TEST(test_set_by_a_wrong_clock),
 		TEST(test_history_overflow),
 		TEST(test_drop_unknown),
 		TEST(test_tick),
