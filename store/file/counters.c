@@ -180,8 +180,13 @@ void counters_add(struct tally *tallies, size_t len, int64_t deadline)
 /* Ends a change: tells the log of its status. */
 static int counters_end_change(int status)
 {
-	if (!status)
-		status = counters_settle(true);
+	/* A 404 may say what an earlier call has done that could not sync it.
+	 */
+	if (status == 0 || status == 404) {
+		int settled = counters_settle(true);
+
+		status = settled ? settled : status;
+	}
 	if (status == 0 || (status == 503 && !failure_is_own()))
 		failure_tell(FAILURE_COUNTERS, status);
 	return status;

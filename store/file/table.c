@@ -312,7 +312,7 @@ int table_find(struct table *t, struct slice name, char *row, size_t *number)
 }
 
 /* Half a row must not stay. */
-static void table_undo(const struct table *t, size_t number, const char *old)
+static void table_undo(struct table *t, size_t number, const char *old)
 {
 	int error = errno;
 

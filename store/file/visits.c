@@ -19,8 +19,8 @@
  *    with newlines to the old length, then truncated, then synced.
  * 5. Unlock, then sync: the kernel merges concurrent syncs (8 processes: 7.5k
  *    commits/s with the sync inside the lock, 14.6k outside). No answer is sent
- *    before its own sync, which covers all earlier writes. After a failed one
- *    the next turn writes and syncs again: the number is absolute.
+ *    before its own sync, which covers all earlier writes. What a failed one
+ *    has lost is written again (disk.h).
  * 6. ENOSPC, EIO, EROFS, ENOLCK: 503, and a log line with path and reason.
  */
 #include "store/file/visits.h"
@@ -66,8 +66,10 @@ void visits_open(const struct settings *settings, const char *path,
 	visits.last_total = last_total;
 	visits.file =
 		(struct disk_file){.path = path, .folder = folder, .fd = -1};
-	visits.history.file = (struct disk_file){
-		.path = history_path, .folder = history_folder, .fd = -1};
+	visits.history.file = (struct disk_file){.path = history_path,
+						 .folder = history_folder,
+						 .fd = -1,
+						 .guard = &visits.file};
 }
 
 void visits_close(void)
@@ -214,7 +216,7 @@ static int visits_lock(struct text *text, bool create, int64_t until)
 /* Under the lock: invariant 4. `old` is what was read. */
 static int visits_write(const struct text *old, int64_t total)
 {
-	const struct disk_file *file = &visits.file;
+	struct disk_file *file = &visits.file;
 	char bytes[TEXT_MAX + NUMBER_MAX + 1];
 	size_t n = number_write(bytes, total);
 
@@ -246,7 +248,10 @@ static int visits_settle(bool wrote)
 
 	if (wrote || visits.file.fresh)
 		status = history_settle(&visits.history, sync);
-	return status ? status : disk_settle(&visits.file, sync, wrote);
+	if (!status)
+		return disk_settle(&visits.file, sync, wrote);
+	visits.file.fresh = true; /* Nor is the number on disk. */
+	return status;
 }
 
 /* Takes in the day, and begins it before its first visit. */
@@ -309,7 +314,7 @@ void visits_add(struct tally *t, int64_t until)
  * If this fails, too, the set is done all the same, as its note says. */
 static void visits_write_back(const struct text *text)
 {
-	const struct disk_file *file = &visits.file;
+	struct disk_file *file = &visits.file;
 
 	if (disk_write(file, text->bytes, text->len, 0) < 0 ||
 	    ftruncate(file->fd, (off_t)text->len) < 0)
