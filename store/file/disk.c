@@ -132,18 +132,25 @@ int disk_lock(struct disk_file *file, bool create, int64_t deadline)
 	}
 }
 
+/* LOCKED_MS after the last wait in vain: a call that comes sooner is of the
+ * same turn, whichever file it is about. */
+static int64_t late_until;
+
 int disk_take(struct disk_file *file, bool create, int64_t deadline)
 {
-	int64_t soon = clock_ms() + LOCKED_MS;
+	int64_t now = clock_ms();
+	bool is_short = file->is_late || now < late_until;
 
-	if (file->is_late && soon < deadline)
-		deadline = soon;
+	if (is_short && now + LOCKED_MS < deadline)
+		deadline = now + LOCKED_MS;
 	file->is_late = false;
 	if (disk_lock(file, create, deadline) == 0)
 		return 0;
 	if (errno == ENOENT && !create)
 		return 0;
 	file->is_late = errno == ETIMEDOUT;
+	if (file->is_late)
+		late_until = clock_ms() + LOCKED_MS;
 	return disk_fail(file, "open and lock");
 }
 

@@ -66,9 +66,10 @@ void disk_unlock(struct disk_file *file);
 /*
  * The same for a call of the store: gives 0, or 503 with the reason noted
  * (failure.h). 0 with file->fd < 0: the file is missing, and without `create`
- * none is needed. After a wait that was in vain, later calls wait for a few
- * milliseconds, until the lock is had again: not every turn waits while
- * somebody else holds it.
+ * none is needed. After a wait that was in vain, later calls wait for this file
+ * for a few milliseconds, until its lock is had again; and so do calls about
+ * other files in the same turn. So a turn waits once, whatever its calls are,
+ * and not every turn while somebody else holds a file.
  */
 int disk_take(struct disk_file *file, bool create, int64_t deadline);
 

@@ -223,6 +223,7 @@ static int begin(void **state)
 	setenv("TZ", "Europe/Berlin", 1);
 	tzset();
 	now = NOON;
+	monotonic_ahead += 60; /* It never goes back. */
 	freeze();
 	edit_after = 0;
 	stall_after = 0;
@@ -1456,6 +1457,69 @@ static void test_items_locked(void **state)
 	close(fd);
 }
 
+static int lock_file(const char *name)
+{
+	int fd = open(folder_path(name), O_RDWR);
+
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	return fd;
+}
+
+/* Whatever the calls of a turn are, and whichever files somebody holds: they
+ * wait once. And the next turn does not wait again. */
+static void test_turn_waits_once(void **state)
+{
+	static const char *const names[] = {"visits", "counters", "items"};
+	struct tally t[] = {{.counter = SLICE(STORE_HOME), .n = 1},
+			    {.counter = SLICE("a"), .n = 1}};
+	int fds[3];
+
+	(void)state;
+	assert_int_equal(store_open(&settings), 0);
+	store_add(t, 2);
+	create(1, SLICE("a"), none);
+	for (int i = 0; i < 3; i++)
+		fds[i] = lock_file(names[i]);
+	for (int turn = 1; turn <= 2; turn++) {
+		assert_int_equal(store_set(SLICE(STORE_HOME), 5), 503);
+		assert_int_equal(store_drop(SLICE("a")), 503);
+		create(1, SLICE("a"), none);
+		assert_int_equal(items[0].status, 503);
+		assert_int_equal(store_ping(), 503);
+		store_add(t, 2);
+		assert_int_equal(t[0].status, 503);
+		assert_int_equal(t[1].status, 503);
+		assert_waits(6 * turn);
+		monotonic_ahead++;
+	}
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
+/* Somebody holds a file for changes alone: visits of `/` do not wait. */
+static void test_visits_wait_once_for_changes(void **state)
+{
+	(void)state;
+	assert_int_equal(store_open(&settings), 0);
+	create(1, SLICE("a"), none);
+	int fd = lock_file("items");
+	for (int i = 1; i <= 3; i++) {
+		create(1, SLICE("a"), none);
+		assert_int_equal(items[0].status, 503);
+		assert_counted(1, i);
+		assert_waits(i);
+	}
+	/* Another file is waited for as long as ever, in a later turn. */
+	close(fd);
+	fd = lock_file("visits");
+	monotonic_ahead++;
+	kernel.waits_len = 0;
+	assert_int_equal(add(1).status, 503);
+	assert_int_equal(kernel.waits[0], settings.store_timeout);
+	close(fd);
+}
+
 static void test_items_edited(void **state)
 {
 	const char *path = folder_path("items"), *fresh = folder_path("fresh");
@@ -1660,6 +1724,8 @@ int main(void)
 		TEST(test_items_are_bounded),
 		TEST(test_items_that_fail),
 		TEST(test_items_locked),
+		TEST(test_turn_waits_once),
+		TEST(test_visits_wait_once_for_changes),
 		TEST(test_items_edited),
 		TEST(test_items_tick),
 		TEST(test_failures_are_told),
