@@ -217,11 +217,59 @@ static void store_name_folders(const struct settings *s)
 	visits_folder.proves = store_goes_on;
 }
 
+/* FNV-1a: the hash of util/hash.h is another one in each process. */
+static uint64_t store_hash_path(const char *path)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (; *path; path++)
+		hash = (hash ^ (unsigned char)*path) * 1099511628211u;
+	return hash;
+}
+
+/*
+ * `history` of the file `visits` beside it, `history.<hash>` of another one:
+ * two servers that share DATA_DIR, each with a VISITS_FILE of its own, have no
+ * lock in common. Gives the length of the path.
+ */
+static int store_name_history(const struct settings *s, char out[PATH_MAX])
+{
+	char visits[PATH_MAX], own[PATH_MAX];
+
+	if (snprintf(out, PATH_MAX, "%s/visits", s->data_dir) < PATH_MAX &&
+	    s->visits_file) {
+		folder_real_path(out, own);
+		folder_real_path(s->visits_file, visits);
+		if (strcmp(visits, own) != 0)
+			return snprintf(
+				out, PATH_MAX, "%s/history.%016llx",
+				s->data_dir,
+				(unsigned long long)store_hash_path(visits));
+	}
+	return snprintf(out, PATH_MAX, "%s/history", s->data_dir);
+}
+
+/* The history of a VISITS_FILE was called `history`, too, before it had a name
+ * of its own. */
+static void store_take_over_history(const struct settings *s)
+{
+	char mine[PATH_MAX], old[PATH_MAX], visits[PATH_MAX];
+
+	if (store_name_history(s, mine) >= PATH_MAX ||
+	    snprintf(old, PATH_MAX, "%s/history", s->data_dir) >= PATH_MAX ||
+	    snprintf(visits, PATH_MAX, "%s/visits", s->data_dir) >= PATH_MAX ||
+	    access(mine, F_OK) == 0 || access(visits, F_OK) == 0)
+		return;
+	if (rename(old, mine) == 0)
+		log_info("%s is called %s now", old, mine);
+	else if (errno != ENOENT)
+		log_warn("cannot call %s %s:", old, mine);
+}
+
 static int store_set_paths(const struct settings *s)
 {
 	struct folder *folder = s->visits_file ? &visits_folder : &data_folder;
-	int n = snprintf(store.history_path, PATH_MAX, "%s/history",
-			 s->data_dir);
+	int n = store_name_history(s, store.history_path);
 	int m = s->visits_file ? snprintf(store.visits_path, PATH_MAX, "%s",
 					  s->visits_file)
 			       : snprintf(store.visits_path, PATH_MAX,
@@ -268,6 +316,7 @@ int store_prepare(const struct settings *settings)
 		fail("cannot share memory:");
 		return EXIT_SYSTEM;
 	}
+	store_take_over_history(settings);
 	store_name_folders(settings);
 	return store_hold_folders(settings) ? EXIT_SYSTEM : 0;
 }

@@ -669,6 +669,22 @@ static void test_no_regular_file(void **state)
 	assert_counted(1, 1);
 }
 
+/* The history of another file than `visits`. */
+static const char *own_history(const char *path)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+	char real[4096], name[64];
+
+	assert_non_null(realpath(path, real));
+	for (const char *p = real; *p; p++) {
+		hash ^= (unsigned char)*p;
+		hash *= 0x100000001b3;
+	}
+	snprintf(name, sizeof(name), "history.%016llx",
+		 (unsigned long long)hash);
+	return folder_path(name);
+}
+
 static void test_visits_file_elsewhere(void **state)
 {
 	char aside[256];
@@ -680,8 +696,82 @@ static void test_visits_file_elsewhere(void **state)
 	assert_int_equal(store_open(&settings), 0);
 	assert_counted(1, 42);
 	assert_file(aside, "42\n");
-	assert_file(history, "2026-11-20 41\n");
+	assert_file(own_history(aside), "2026-11-20 41\n");
+	assert_int_equal(access(history, F_OK), -1);
 	assert_int_equal(access(visits, F_OK), -1);
+	/* With a link in its path it is the same file. */
+	store_close();
+	assert_int_equal(symlink(".", folder_path("link")), 0);
+	settings.visits_file = folder_path("link/aside");
+	assert_int_equal(store_open(&settings), 0);
+	assert_today(1);
+}
+
+/* A file that is named as the usual one is the usual one. */
+static void test_visits_file_as_ever(void **state)
+{
+	(void)state;
+	assert_int_equal(symlink("link2", folder_path("link")), 0);
+	assert_int_equal(symlink("visits", folder_path("link2")), 0);
+	settings.visits_file = folder_path("link");
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(store_open(&settings), 0);
+		assert_counted(1, i);
+		assert_file(history, "2026-11-20 0\n");
+		store_close();
+	}
+}
+
+/* Two servers with files of their own in one folder: each has its days. */
+static void test_two_visits_files(void **state)
+{
+	const char *files[] = {folder_path("one"), folder_path("two")};
+
+	(void)state;
+	file_put_text(files[0], "500\n");
+	for (int i = 0; i < 4; i++) {
+		settings.visits_file = files[i % 2];
+		assert_int_equal(store_open(&settings), 0);
+		assert_counted(1, (i % 2 ? 1 : 501) + i / 2);
+		assert_today(1 + i / 2);
+		store_close();
+	}
+	assert_file(own_history(files[0]), "2026-11-20 500\n");
+	assert_file(own_history(files[1]), "2026-11-20 0\n");
+}
+
+/* The old name is changed once, by the master, and not if there is a `visits`
+ * that it belongs to. What the master holds is inherited, so that a process of
+ * its own tries it. */
+static void test_history_is_taken_over(void **state)
+{
+	const char *aside = folder_path("aside");
+	const int64_t today[] = {12, 13, 1};
+
+	(void)state;
+	file_put_text(aside, "41\n");
+	file_put_text(history, "2026-11-20 30\n");
+	settings.visits_file = aside;
+	for (int i = 0; i < 3; i++) {
+		int status;
+		pid_t pid;
+
+		if (i == 2) {
+			file_put_text(visits, "41\n");
+			unlink(own_history(aside));
+			file_put_text(history, "2026-11-20 30\n");
+		}
+		pid = fork();
+		if (pid == 0)
+			_exit(store_prepare(&settings) ||
+			      store_open(&settings) ||
+			      add(1).today != today[i]);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		assert_int_equal(access(history, F_OK), i == 2 ? 0 : -1);
+		if (i == 0)
+			assert_file(own_history(aside), "2026-11-20 30\n");
+	}
 }
 
 /* Only the master's first look makes a folder; what it holds is inherited, so
@@ -1691,6 +1781,9 @@ int main(void)
 		TEST(test_symlink),
 		TEST(test_no_regular_file),
 		TEST(test_visits_file_elsewhere),
+		TEST(test_visits_file_as_ever),
+		TEST(test_two_visits_files),
+		TEST(test_history_is_taken_over),
 		TEST(test_folder_is_made_by_the_master),
 		TEST(test_items_of_others),
 		TEST(test_locked),
