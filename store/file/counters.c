@@ -17,14 +17,18 @@ static struct {
 	char path[PATH_MAX];
 } counters;
 
-void counters_open(const struct settings *settings, struct folder *folder)
+void counters_open(const struct settings *settings, struct folder *folder,
+		   _Atomic int *append_error)
 {
 	snprintf(counters.path, sizeof(counters.path), "%s/counters",
 		 settings->data_dir);
 
 	counters.settings = settings;
 	counters.table = (struct table){
-		.file = {.path = counters.path, .folder = folder, .fd = -1},
+		.file = {.path = counters.path,
+			 .folder = folder,
+			 .fd = -1,
+			 .append_error = append_error},
 	};
 }
 

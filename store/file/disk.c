@@ -1,6 +1,7 @@
 #include "store/file/disk.h"
 
 #include "store/failure.h"
+#include "store/file/room.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -148,6 +149,8 @@ int disk_take(struct disk_file *file, bool create, int64_t deadline)
 		return 0;
 	if (errno == ENOENT && !create)
 		return 0;
+	if (create)
+		room_note(file, errno);
 	file->is_late = errno == ETIMEDOUT;
 	if (file->is_late)
 		late_until = clock_ms() + LOCKED_MS;

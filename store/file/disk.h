@@ -36,6 +36,8 @@ struct disk_file {
 	bool lost;     /* a sync failed: what is behind `safe` is to be written
 			* again first */
 	bool is_late;  /* the last wait for its lock was in vain */
+	/* What the last append of any worker said (room.h), or NULL. */
+	_Atomic int *append_error;
 	unsigned opened;	  /* how often it was: what is known of another
 				   * opening may be about another file */
 	struct identity identity; /* of the open file */

@@ -8,6 +8,7 @@
 #include "store/failure.h"
 #include "store/file/counters.h"
 #include "store/file/items.h"
+#include "store/file/room.h"
 #include "store/file/visits.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -35,8 +36,14 @@ static struct {
  * only with VISITS_FILE. */
 static struct folder data_folder = {.fd = -1}, visits_folder = {.fd = -1};
 
-/* The last total that any worker has read or written; NULL in a command. */
-static _Atomic int64_t *last_total;
+/* What all workers know. */
+struct shared {
+	_Atomic int64_t last_total; /* that any of them has read or written */
+	_Atomic int counters_error, items_error; /* room.h */
+};
+
+static struct shared *shared; /* NULL in a command, */
+static struct shared alone;   /* which has this */
 
 static int64_t store_deadline(void)
 {
@@ -86,7 +93,8 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 /*
  * By counting no visit, up to the disk: a full or failing disk, a quota or a
  * folder made read-only show in nothing less; and a store without visitors
- * (since its health check failed) could else never be found to work again.
+ * (since its health check failed) could else never be found to work again. What
+ * a visit in place does not need, new counters and items do: room.h.
  */
 int store_ping(void)
 {
@@ -97,6 +105,12 @@ int store_ping(void)
 		return status;
 	status = counters_look(store_deadline());
 	failure_tell(FAILURE_COUNTERS, status);
+	if (status)
+		return status;
+	status = room_look(counters_file(), store_deadline());
+	if (!status)
+		status = room_look(items_file(), store_deadline());
+	failure_tell(FAILURE_ROOM, status);
 	return status;
 }
 
@@ -205,7 +219,7 @@ static int store_check_writable(void)
 
 static bool store_goes_on(void)
 {
-	return last_total && visits_reaches(*last_total);
+	return shared && visits_reaches(shared->last_total);
 }
 
 static void store_name_folders(const struct settings *s)
@@ -269,6 +283,7 @@ static void store_take_over_history(const struct settings *s)
 static int store_set_paths(const struct settings *s)
 {
 	struct folder *folder = s->visits_file ? &visits_folder : &data_folder;
+	struct shared *known = shared ? shared : &alone;
 	int n = store_name_history(s, store.history_path);
 	int m = s->visits_file ? snprintf(store.visits_path, PATH_MAX, "%s",
 					  s->visits_file)
@@ -277,9 +292,9 @@ static int store_set_paths(const struct settings *s)
 
 	store_name_folders(s);
 	visits_open(s, store.visits_path, folder, store.history_path,
-		    &data_folder, last_total);
-	items_open(s, &data_folder);
-	counters_open(s, &data_folder);
+		    &data_folder, shared ? &shared->last_total : NULL);
+	items_open(s, &data_folder, &known->items_error);
+	counters_open(s, &data_folder, &known->counters_error);
 	if (n >= PATH_MAX - 8 || m >= PATH_MAX - 8)
 		return fail("DATA_DIR=%.64s...: this path is too long",
 			    s->data_dir);
@@ -311,8 +326,8 @@ int store_prepare(const struct settings *settings)
 	}
 	if (made > 0)
 		log_info("made the folder %s", settings->data_dir);
-	last_total = shared_make(sizeof(*last_total));
-	if (!last_total) {
+	shared = shared_make(sizeof(*shared));
+	if (!shared) {
 		fail("cannot share memory:");
 		return EXIT_SYSTEM;
 	}
@@ -324,6 +339,7 @@ int store_prepare(const struct settings *settings)
 int store_open(const struct settings *settings)
 {
 	memset(&store, 0, sizeof(store));
+	memset(&alone, 0, sizeof(alone));
 	store.settings = settings;
 	if (store_set_paths(settings) || store_hold_folders(settings))
 		return EXIT_SYSTEM;
@@ -349,7 +365,7 @@ int store_close(void)
 	items_close();
 	counters_close();
 	visits_close();
-	if (!last_total) { /* what the master holds is inherited */
+	if (!shared) { /* what the master holds is inherited */
 		folder_drop(&data_folder);
 		folder_drop(&visits_folder);
 	}

@@ -8,7 +8,8 @@
 # libc's functions that it replaces go into UNIT_WRAP_test_NAME.
 
 # Tests of what one store alone is made of; the others run for every store.
-UNIT_OF_file := test_file test_faults test_index test_lost test_row test_table
+UNIT_OF_file := test_file test_faults test_index test_lost test_room \
+	test_row test_table
 UNIT_OF_redis := test_resolver
 UNIT_OF_OTHERS := $(filter-out $(UNIT_OF_$(STORE)), \
 	$(UNIT_OF_file) $(UNIT_OF_redis))
@@ -23,6 +24,7 @@ UNIT_WRAP_test_file := time clock_gettime nanosleep pread pwrite fsync \
 UNIT_WRAP_test_table := time clock_gettime nanosleep pread flock setitimer \
 	log_line
 UNIT_WRAP_test_lost := time pwrite fsync fdatasync ftruncate log_line
+UNIT_WRAP_test_room := pwrite fallocate statvfs log_line
 UNIT_WRAP_test_turn := http_parse store_items_create store_set
 UNIT_WRAP_test_resolver := fork getaddrinfo
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
