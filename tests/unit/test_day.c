@@ -25,6 +25,8 @@ static bool precedes(const char *zone, time_t now)
 static void test_days_before_the_build(void **state)
 {
 	(void)state;
+	if (SOURCE_DATE_EPOCH > NOVEMBER) /* It is another date, then. */
+		skip();
 	assert_true(precedes("UTC", 0));
 	assert_true(precedes("UTC", -DAY));
 	assert_true(precedes("UTC", NOVEMBER - 1));

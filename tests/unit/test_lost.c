@@ -36,6 +36,7 @@ static struct world {
 		char bytes[BYTES]; /* on disk */
 		bool dirty[BYTES];
 	} images[INODES];
+	int calls, dies_at;  /* who makes this call is killed before it */
 	int syncs;	     /* so far */
 	int fails_at, fails; /* the first one that fails, from 1; how many */
 	/* What was answered. */
@@ -78,8 +79,15 @@ static struct image *image_of(int fd)
 	return image;
 }
 
+static void maybe_die(void)
+{
+	if (++world->calls == world->dies_at)
+		_exit(9);
+}
+
 REAL(ssize_t, pwrite, int fd, const void *bytes, size_t len, off_t offset)
 {
+	maybe_die();
 	assert_true(offset + (off_t)len <= BYTES);
 	memset(image_of(fd)->dirty + offset, true, len);
 	return __real_pwrite(fd, bytes, len, offset);
@@ -87,6 +95,7 @@ REAL(ssize_t, pwrite, int fd, const void *bytes, size_t len, off_t offset)
 
 static int sync_image(int fd)
 {
+	maybe_die();
 	struct image *image = image_of(fd);
 	int n = ++world->syncs;
 	bool fails = n >= world->fails_at && n < world->fails_at + world->fails;
@@ -117,6 +126,7 @@ REAL(int, fdatasync, int fd)
 
 REAL(int, ftruncate, int fd, off_t size)
 {
+	maybe_die();
 	struct image *image = image_of(fd);
 
 	for (size_t i = (size_t)size; i < BYTES; i++) {
@@ -314,7 +324,7 @@ static void assert_kept(void)
 
 /* The power goes. A process that finds what is on disk takes the place of this
  * one for a moment, with a kernel of its own. */
-static void lose_power(void)
+static void lose_power(void (*check)(void))
 {
 	static char folder[256];
 	int status;
@@ -326,13 +336,13 @@ static void lose_power(void)
 
 		memcpy(mine, world, sizeof(*mine));
 		world = mine;
-		world->fails = 0;
+		world->fails = world->dies_at = 0;
 		snprintf(folder, sizeof(folder), "%s", folder_path("after"));
 		mkdir(folder, 0755);
 		copy_disk(folder);
 		store_close();
 		settings.data_dir = folder;
-		assert_kept();
+		check();
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -397,7 +407,7 @@ static bool tell(int fails_at, int fails, bool elsewhere)
 							  : deeds[i]);
 		else
 			do_until_done(deeds[i]);
-		lose_power();
+		lose_power(assert_kept);
 	}
 	bool failed = world->syncs >= fails_at;
 	if (!elsewhere)
@@ -430,6 +440,45 @@ static void test_other_processes(void **state)
 	test_lost(true);
 }
 
+/* The set was done, or it was not; today's visits are what they were. */
+static void assert_set_or_not(void)
+{
+	struct tally home = {.counter = SLICE(STORE_HOME), .n = 1};
+
+	assert_int_equal(store_open(&settings), 0);
+	store_add(&home, 1);
+	assert_int_equal(home.status, 0);
+	if (home.total != 3)
+		assert_int_equal(home.total, world->total + 1);
+	assert_int_equal(home.today, 3);
+}
+
+/* The power goes in the middle of a set, before any of its calls. */
+static void test_set(void **state)
+{
+	int code = 9;
+
+	(void)state;
+	for (int at = 1; code; at++)
+		for (int down = 0; down < 2; down++) {
+			begin(0, 0);
+			assert_int_equal(store_open(&settings), 0);
+			assert_true(visit_home() && visit_home());
+			world->total = down ? 1 : 1000;
+			pid_t pid = fork();
+			if (pid == 0) {
+				world->dies_at = world->calls + at;
+				store_set(SLICE(STORE_HOME), world->total);
+				_exit(0);
+			}
+			assert_int_equal(waitpid(pid, &code, 0), pid);
+			world->dies_at = 0;
+			lose_power(assert_set_or_not);
+			store_close();
+			folder_remove();
+		}
+}
+
 static int tear_down(void **state)
 {
 	(void)state;
@@ -444,6 +493,7 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_set, tear_down),
 		cmocka_unit_test_teardown(test_one_process, tear_down),
 		cmocka_unit_test_teardown(test_other_processes, tear_down),
 	};
