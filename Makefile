@@ -39,7 +39,8 @@ INC := $(EMBEDDED:%=$(OUT)/%.inc)
 # and sizes of files have 64 bits where a long has 32, too: else it is 1901 after
 # 2038.
 VISITD_CFLAGS = -std=c11 -D_GNU_SOURCE -D_TIME_BITS=64 \
-	-D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' -I. -I$(OUT) \
+	-D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' \
+	-DSOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),0) -I. -I$(OUT) \
 	-MMD -MP -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wwrite-strings -Wundef -Wformat=2 -Wvla $(WERROR)
 

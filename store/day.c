@@ -2,6 +2,22 @@
 
 #include "util/text.h"
 
+/* Seconds since 1970; the Makefile gives that of a reproducible build. */
+#ifndef SOURCE_DATE_EPOCH
+#define SOURCE_DATE_EPOCH 0
+#endif
+
+/* 2026-11-01 UTC: a release moves it along. Not the time of compiling, which
+ * would make each build another one. */
+static const time_t day_released = 1793491200;
+
+bool day_precedes_build(const struct date_day *today)
+{
+	time_t built = SOURCE_DATE_EPOCH;
+
+	return today->until <= (built > day_released ? built : day_released);
+}
+
 int64_t day_difference(int64_t a, int64_t b)
 {
 	if (b < 0 && a > INT64_MAX + b)

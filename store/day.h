@@ -12,7 +12,18 @@
 #include "util/number.h"
 #include "util/slice.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/*
+ * Whether that day was over when this program was made: the clock is wrong, as
+ * that of a machine that boots in 1970. Its visits count, and for no day: none
+ * is begun, none is changed, and today's visits are 0, since nobody knows which
+ * day it is. Takes a day that date_know_day has filled in. A clock that is
+ * wrong and later is taken as it is: no line or row is thrown away for its
+ * date.
+ */
+bool day_precedes_build(const struct date_day *today);
 
 /* total - base, clamped to 0 .. INT64_MAX. */
 int64_t day_count(int64_t total, int64_t base);

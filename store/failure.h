@@ -49,6 +49,7 @@ enum failure_part {
 	FAILURE_HOME,
 	FAILURE_COUNTERS,
 	FAILURE_ITEMS,
+	FAILURE_ROOM, /* for new counters and items */
 	FAILURE_PARTS
 };
 

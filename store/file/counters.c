@@ -1,6 +1,7 @@
 /* The counters with names: what a turn does to the rows of their table. */
 #include "store/file/counters.h"
 
+#include "store/day.h"
 #include "store/failure.h"
 #include "store/file/table.h"
 #include "util/clock.h"
@@ -16,14 +17,18 @@ static struct {
 	char path[PATH_MAX];
 } counters;
 
-void counters_open(const struct settings *settings, struct folder *folder)
+void counters_open(const struct settings *settings, struct folder *folder,
+		   _Atomic int *append_error)
 {
 	snprintf(counters.path, sizeof(counters.path), "%s/counters",
 		 settings->data_dir);
 
 	counters.settings = settings;
 	counters.table = (struct table){
-		.file = {.path = counters.path, .folder = folder, .fd = -1},
+		.file = {.path = counters.path,
+			 .folder = folder,
+			 .fd = -1,
+			 .append_error = append_error},
 	};
 }
 
@@ -86,6 +91,7 @@ static int counters_put(struct place *place)
 static int counters_count(struct tally *t)
 {
 	const struct date_day *today = &counters.table.today;
+	bool is_dated = !day_precedes_build(today);
 	struct place place;
 	int status = counters_find(t->counter, &place);
 
@@ -100,10 +106,11 @@ static int counters_count(struct tally *t)
 	t->total = total + t->n;
 	if (t->n > 0) {
 		row_set_total(place.row, t->total);
-		row_count(place.row, t->n, today);
+		if (is_dated)
+			row_count(place.row, t->n, today);
 		status = counters_put(&place);
 	}
-	t->today = row_today(place.row, today);
+	t->today = is_dated ? row_today(place.row, today) : 0;
 	return status;
 }
 
@@ -177,8 +184,13 @@ void counters_add(struct tally *tallies, size_t len, int64_t deadline)
 /* Ends a change: tells the log of its status. */
 static int counters_end_change(int status)
 {
-	if (!status)
-		status = counters_settle(true);
+	/* A 404 may say what an earlier call has done that could not sync it.
+	 */
+	if (status == 0 || status == 404) {
+		int settled = counters_settle(true);
+
+		status = settled ? settled : status;
+	}
 	if (status == 0 || (status == 503 && !failure_is_own()))
 		failure_tell(FAILURE_COUNTERS, status);
 	return status;

@@ -2,6 +2,7 @@
 
 #include "store/failure.h"
 #include "store/file/rights.h"
+#include "store/file/room.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -43,6 +44,8 @@ int disk_open(struct disk_file *file, bool create)
 	}
 	file->fd = fd;
 	file->fresh = true;
+	file->safe = 0; /* Others may have failed to sync what is there. */
+	file->end = st.st_size;
 	file->opened++;
 	return 0;
 }
@@ -52,6 +55,7 @@ void disk_close(struct disk_file *file)
 	if (file->fd >= 0)
 		close(file->fd);
 	file->fd = -1;
+	file->locked = false;
 }
 
 int disk_is_current(const struct disk_file *file)
@@ -114,6 +118,7 @@ int disk_lock(struct disk_file *file, bool create, int64_t deadline)
 		int done = disk_flock(file->fd, deadline);
 		int error = errno;
 		int current = disk_is_current(file);
+		file->locked = done == 0;
 		if (done == 0 && current == 1)
 			return 0;
 		if (current < 0 && done == 0)
@@ -129,18 +134,27 @@ int disk_lock(struct disk_file *file, bool create, int64_t deadline)
 	}
 }
 
+/* LOCKED_MS after the last wait in vain: a call that comes sooner is of the
+ * same turn, whichever file it is about. */
+static int64_t late_until;
+
 int disk_take(struct disk_file *file, bool create, int64_t deadline)
 {
-	int64_t soon = clock_ms() + LOCKED_MS;
+	int64_t now = clock_ms();
+	bool is_short = file->is_late || now < late_until;
 
-	if (file->is_late && soon < deadline)
-		deadline = soon;
+	if (is_short && now + LOCKED_MS < deadline)
+		deadline = now + LOCKED_MS;
 	file->is_late = false;
 	if (disk_lock(file, create, deadline) == 0)
 		return 0;
 	if (errno == ENOENT && !create)
 		return 0;
+	if (create)
+		room_note(file, errno);
 	file->is_late = errno == ETIMEDOUT;
+	if (file->is_late)
+		late_until = clock_ms() + LOCKED_MS;
 	return disk_fail(file, "open and lock");
 }
 
@@ -160,18 +174,23 @@ int disk_fail(const struct disk_file *file, const char *verb)
 	return rights_fail(verb, file->path);
 }
 
-void disk_unlock(const struct disk_file *file)
+void disk_unlock(struct disk_file *file)
 {
 	int error = errno;
 
+	file->locked = false;
 	while (flock(file->fd, LOCK_UN) < 0 && errno == EINTR)
 		;
 	errno = error;
 }
 
-int disk_write(const struct disk_file *file, const char *text, size_t len,
+int disk_write(struct disk_file *file, const char *text, size_t len,
 	       off_t offset)
 {
+	if (offset < file->safe)
+		file->safe = offset;
+	if (offset + (off_t)len > file->end)
+		file->end = offset + (off_t)len;
 	while (len > 0) {
 		ssize_t n = pwrite(file->fd, text, len, offset);
 
@@ -210,7 +229,42 @@ ssize_t disk_read(const struct disk_file *file, char *buf, size_t len,
 	return (ssize_t)have;
 }
 
-int disk_sync(struct disk_file *file)
+/* Under the lock: makes all pages behind `safe` dirty once more. */
+static int disk_copy_over(struct disk_file *file)
+{
+	static char bytes[65536];
+
+	for (off_t at = file->safe;;) {
+		ssize_t n = disk_read(file, bytes, sizeof(bytes), at);
+
+		if (n <= 0)
+			return (int)n;
+		if (disk_write(file, bytes, (size_t)n, at) < 0)
+			return -1;
+		at += n;
+	}
+}
+
+/* After a sync that has failed. */
+static int disk_write_again(struct disk_file *file)
+{
+	struct disk_file *lock = file->guard ? file->guard : file;
+	bool was_locked = lock->locked;
+
+	if (!was_locked && disk_flock(lock->fd, clock_ms() + LOCKED_MS) < 0)
+		return -1;
+	/* The lock of a file that was replaced keeps nobody from another. */
+	int done = lock == file || disk_is_current(lock) == 1
+			   ? disk_copy_over(file)
+			   : -1;
+	if (!was_locked)
+		disk_unlock(lock);
+	if (done == 0)
+		file->lost = false;
+	return done;
+}
+
+static int disk_sync_once(const struct disk_file *file)
 {
 	char folder[PATH_MAX];
 	int done;
@@ -218,15 +272,26 @@ int disk_sync(struct disk_file *file)
 	do {
 		done = file->fresh ? fsync(file->fd) : fdatasync(file->fd);
 	} while (done < 0 && errno == EINTR);
-	if (done < 0)
+	if (done < 0 || !file->fresh)
+		return done;
+	folder_of(file->path, folder);
+	return folder_sync(folder);
+}
+
+int disk_sync(struct disk_file *file)
+{
+	if (file->lost && disk_write_again(file) < 0)
 		return -1;
-	if (file->fresh) {
-		folder_of(file->path, folder);
-		if (folder_sync(folder) < 0)
-			return -1;
+	if (disk_sync_once(file) == 0) {
+		file->fresh = file->unsynced = false;
+		file->safe = file->end;
+		return 0;
 	}
-	file->fresh = file->unsynced = false;
-	return 0;
+	int error = errno;
+	file->fresh = file->lost = true;
+	disk_write_again(file); /* else the next sync does */
+	errno = error;
+	return -1;
 }
 
 int disk_settle(struct disk_file *file, enum sync_mode sync, bool wrote)
@@ -265,7 +330,8 @@ int disk_new(const struct disk_file *file, struct disk_file *fresh, char *path)
 	if (disk_open(fresh, true) < 0)
 		return -1;
 	disk_keep_owner(file, fresh->fd);
-	if (flock(fresh->fd, LOCK_EX | LOCK_NB) == 0)
+	fresh->locked = flock(fresh->fd, LOCK_EX | LOCK_NB) == 0;
+	if (fresh->locked)
 		return 0;
 	disk_discard(fresh);
 	return -1;
@@ -289,7 +355,9 @@ int disk_put(struct disk_file *file, struct disk_file *fresh)
 	disk_close(file);
 	file->fd = fresh->fd;
 	file->identity = fresh->identity;
-	file->fresh = true;
+	file->locked = file->fresh = true;
+	file->safe = file->end = fresh->end;
+	file->lost = false;
 	file->opened++;
 	return 0;
 }

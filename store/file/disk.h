@@ -2,6 +2,12 @@
  * disk.h - a file that other processes write, too
  *
  * Calls give 0, or -1 with errno.
+ *
+ * A kernel that cannot write a page tells it once, by the next sync, and takes
+ * the page as clean from then on: the sync after that is passed without the
+ * bytes. So when a sync has failed, everything since the last good one is
+ * written again at once, under the lock, before anybody builds upon it; and
+ * until a sync is good, no call answers without one, not even to read.
  */
 #ifndef STORE_FILE_DISK_H
 #define STORE_FILE_DISK_H
@@ -19,11 +25,21 @@ struct disk_file {
 	struct folder
 		*folder; /* is checked before the file is opened; or NULL */
 	int fd;		 /* -1: not open */
-	bool fresh;	 /* not yet synced together with its folder */
-	bool unsynced;	 /* written, and not synced since */
-	bool is_late;	 /* the last wait for its lock was in vain */
-	unsigned opened; /* how often it was: what is known of another
-			  * opening may be about another file */
+	/* The file whose lock is this one's; NULL: its own. */
+	struct disk_file *guard;
+	bool locked;   /* by this process */
+	bool fresh;    /* not yet synced together with its folder, or not since
+			* a sync failed */
+	bool unsynced; /* written, and not synced since */
+	off_t safe;    /* what is before it was synced, as far as known */
+	off_t end;     /* of what was there or was written */
+	bool lost;     /* a sync failed: what is behind `safe` is to be written
+			* again first */
+	bool is_late;  /* the last wait for its lock was in vain */
+	/* What the last append of any worker said (room.h), or NULL. */
+	_Atomic int *append_error;
+	unsigned opened;	  /* how often it was: what is known of another
+				   * opening may be about another file */
 	struct identity identity; /* of the open file */
 };
 
@@ -47,14 +63,15 @@ int disk_is_current(const struct disk_file *file);
  * replaced again and again until then. SIGALRM and ITIMER_REAL are its own.
  */
 int disk_lock(struct disk_file *file, bool create, int64_t deadline);
-void disk_unlock(const struct disk_file *file);
+void disk_unlock(struct disk_file *file);
 
 /*
  * The same for a call of the store: gives 0, or 503 with the reason noted
  * (failure.h). 0 with file->fd < 0: the file is missing, and without `create`
- * none is needed. After a wait that was in vain, later calls wait for a few
- * milliseconds, until the lock is had again: not every turn waits while
- * somebody else holds it.
+ * none is needed. After a wait that was in vain, later calls wait for this file
+ * for a few milliseconds, until its lock is had again; and so do calls about
+ * other files in the same turn. So a turn waits once, whatever its calls are,
+ * and not every turn while somebody else holds a file.
  */
 int disk_take(struct disk_file *file, bool create, int64_t deadline);
 
@@ -62,13 +79,14 @@ int disk_take(struct disk_file *file, bool create, int64_t deadline);
 int disk_fail(const struct disk_file *file, const char *verb);
 
 /* All of `len` bytes at `offset`; ENOSPC when the file takes none of them. */
-int disk_write(const struct disk_file *file, const char *text, size_t len,
+int disk_write(struct disk_file *file, const char *text, size_t len,
 	       off_t offset);
 /* Up to `len` bytes at `offset`: how many, less only at the end of file. */
 ssize_t disk_read(const struct disk_file *file, char *buf, size_t len,
 		  off_t offset);
 
-/* Brings what was written to disk; a fresh file with its folder. */
+/* Brings what was written to disk; a fresh file with its folder. With or
+ * without the lock. */
 int disk_sync(struct disk_file *file);
 
 /*

@@ -7,10 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum { LINKS_MAX = 40 /* that are followed, as by the kernel */ };
 
 _Static_assert((int)FOLDER_WRONG == EREMCHG, "an errno that no file gives");
 
@@ -61,6 +64,42 @@ void folder_of(const char *path, char out[PATH_MAX])
 	size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
 
 	snprintf(out, PATH_MAX, "%.*s", slash ? (int)n : 1, slash ? path : ".");
+}
+
+/* What a link in the folder `real` points to, or a name there. */
+static void folder_join(const char *real, const char *link, char out[PATH_MAX])
+{
+	const char *slash = real[1] ? "/" : ""; /* not behind "/" */
+
+	if (*link == '/')
+		snprintf(out, PATH_MAX, "%s", link);
+	else if (snprintf(out, PATH_MAX, "%s%s%s", real, slash, link) >=
+		 PATH_MAX)
+		*out = '\0';
+}
+
+void folder_real_path(const char *path, char out[PATH_MAX])
+{
+	char folder[PATH_MAX], real[PATH_MAX], link[PATH_MAX];
+	ssize_t n = 0;
+
+	snprintf(out, PATH_MAX, "%s", path);
+	for (int i = 0; i < LINKS_MAX && n >= 0; i++) {
+		if (realpath(out, real)) {
+			memcpy(out, real, PATH_MAX);
+			return;
+		}
+		folder_of(out, folder);
+		if (!realpath(folder, real))
+			return;
+		const char *name = strrchr(out, '/');
+		n = readlink(out, link, sizeof(link) - 1);
+		if (n < 0)
+			snprintf(link, PATH_MAX, "%s", name ? name + 1 : out);
+		else
+			link[n] = '\0';
+		folder_join(real, link, out);
+	}
 }
 
 int folder_sync(const char *path)

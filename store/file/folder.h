@@ -64,6 +64,10 @@ void folder_drop(struct folder *f);
 /* The folder of the file at `path`, "." for a bare name, of PATH_MAX bytes. */
 void folder_of(const char *path, char out[PATH_MAX]);
 
+/* The path of a file without links, of PATH_MAX bytes: also of one that is not
+ * there yet, which may be made through a link. */
+void folder_real_path(const char *path, char out[PATH_MAX]);
+
 /* Syncs a folder. Gives 0, or -1 with errno. */
 int folder_sync(const char *path);
 

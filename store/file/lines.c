@@ -1,5 +1,6 @@
 #include "store/file/lines.h"
 
+#include "store/file/room.h"
 #include "util/grow.h"
 
 #include <errno.h>
@@ -105,12 +106,14 @@ static int lines_write_lines(struct lines *lines, const char *text,
 	if (st.st_size > at && ftruncate(lines->file.fd, at) < 0)
 		return -1;
 	if (disk_write(&lines->file, text, ends[n - 1], at) == 0) {
+		room_note(&lines->file, 0);
 		for (size_t i = 0; i < n; i++)
 			if (lines_add_end(lines, at + (off_t)ends[i]) < 0)
 				return -1;
 		return 0;
 	}
 	int error = errno;
+	room_note(&lines->file, error);
 	/* If this fails, too, the next append cuts it. */
 	if (ftruncate(lines->file.fd, at) < 0)
 		lines_forget(lines);

@@ -192,16 +192,33 @@ static int64_t row_age(const char *row, const struct date_day *today)
 	return today->number - day;
 }
 
-int64_t row_today(const char *row, const struct date_day *today)
+/* The column of today, or -1: the row is of an earlier day. */
+static int row_column_of(const char *row, const struct date_day *today)
 {
-	return row_age(row, today) > 0 ? 0 : row_read_column(row, 0);
+	int64_t age = row_age(row, today);
+
+	if (age > 0)
+		return -1;
+	return age > -ROW_DAYS ? (int)-age : 0;
 }
 
-/* Makes it a row of today, if it is of an earlier day. */
+int64_t row_today(const char *row, const struct date_day *today)
+{
+	int i = row_column_of(row, today);
+
+	return i < 0 ? 0 : row_read_column(row, i);
+}
+
+/* Makes it a row that has a column of today. */
 static void row_turn_page(char *row, const struct date_day *today)
 {
 	int64_t days = row_age(row, today);
 
+	/* The clock was ahead by a month or more. What came on its last day
+	 * came in truth before today's first visit: the days move as they are,
+	 * so that none is lost and none waits for years. */
+	if (days <= -ROW_DAYS)
+		memcpy(row + DAY_AT, today->text, DATE_DAY_SIZE);
 	if (days <= 0)
 		return;
 	if (days > ROW_DAYS)
@@ -216,8 +233,9 @@ static void row_turn_page(char *row, const struct date_day *today)
 void row_count(char *row, int64_t n, const struct date_day *today)
 {
 	row_turn_page(row, today);
-	int64_t before = row_read_column(row, 0);
-	row_write_number(row_column(row, 0), COLUMN_SIZE,
+	int i = row_column_of(row, today);
+	int64_t before = row_read_column(row, i);
+	row_write_number(row_column(row, i), COLUMN_SIZE,
 			 n < column_max - before ? before + n : column_max);
 }
 

@@ -46,12 +46,16 @@ struct slice row_name(const char *row);
 /* A total, or ROW_DROPPED. */
 void row_set_total(char *row, int64_t total);
 
-/* How many of its visits came on that day, which is today. A row of a later day
- * (the clock went back) counts as one of today. */
+/*
+ * How many of its visits came on that day, which is today. A row of a later day
+ * (the clock was ahead, or went back) has a column of today for 30 days; one
+ * that is later still counts as one of today.
+ */
 int64_t row_today(const char *row, const struct date_day *today);
 
-/* Notes n visits of today, or of the row's day if that is later. The total is
- * not touched. A day has 99999999999 at most. */
+/* Notes n visits of today. The total is not touched. A row of a later day keeps
+ * that day as long as it has a column of today. A day has 99999999999 at most.
+ */
 void row_count(char *row, int64_t n, const struct date_day *today);
 
 /*

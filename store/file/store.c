@@ -10,6 +10,7 @@
 #include "store/file/counters.h"
 #include "store/file/items.h"
 #include "store/file/rights.h"
+#include "store/file/room.h"
 #include "store/file/visits.h"
 #include "util/clock.h"
 #include "util/container.h"
@@ -49,8 +50,14 @@ static struct {
  * only with VISITS_FILE. */
 static struct folder data_folder = {.fd = -1}, visits_folder = {.fd = -1};
 
-/* The last total that any worker has read or written; NULL in a command. */
-static _Atomic int64_t *last_total;
+/* What all workers know. */
+struct shared {
+	_Atomic int64_t last_total; /* that any of them has read or written */
+	_Atomic int counters_error, items_error; /* room.h */
+};
+
+static struct shared *shared; /* NULL in a command, */
+static struct shared alone;   /* which has this */
 
 static int64_t store_deadline(void)
 {
@@ -100,7 +107,8 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 /*
  * By counting no visit, up to the disk: a full or failing disk, a quota or a
  * folder made read-only show in nothing less; and a store without visitors
- * (since its health check failed) could else never be found to work again.
+ * (since its health check failed) could else never be found to work again. What
+ * a visit in place does not need, new counters and items do: room.h.
  */
 int store_ping(void)
 {
@@ -111,6 +119,12 @@ int store_ping(void)
 		return status;
 	status = counters_look(store_deadline());
 	failure_tell(FAILURE_COUNTERS, status);
+	if (status)
+		return status;
+	status = room_look(counters_file(), store_deadline());
+	if (!status)
+		status = room_look(items_file(), store_deadline());
+	failure_tell(FAILURE_ROOM, status);
 	return status;
 }
 
@@ -203,7 +217,7 @@ static int store_check_writable(void)
 
 static bool store_goes_on(void)
 {
-	return last_total && visits_reaches(*last_total);
+	return shared && visits_reaches(shared->last_total);
 }
 
 static void store_name_folders(const struct settings *s)
@@ -215,11 +229,60 @@ static void store_name_folders(const struct settings *s)
 	visits_folder.proves = store_goes_on;
 }
 
+/* FNV-1a: the hash of util/hash.h is another one in each process. */
+static uint64_t store_hash_path(const char *path)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (; *path; path++)
+		hash = (hash ^ (unsigned char)*path) * 1099511628211u;
+	return hash;
+}
+
+/*
+ * `history` of the file `visits` beside it, `history.<hash>` of another one:
+ * two servers that share DATA_DIR, each with a VISITS_FILE of its own, have no
+ * lock in common. Gives the length of the path.
+ */
+static int store_name_history(const struct settings *s, char out[PATH_MAX])
+{
+	char visits[PATH_MAX], own[PATH_MAX];
+
+	if (snprintf(out, PATH_MAX, "%s/visits", s->data_dir) < PATH_MAX &&
+	    s->visits_file) {
+		folder_real_path(out, own);
+		folder_real_path(s->visits_file, visits);
+		if (strcmp(visits, own) != 0)
+			return snprintf(
+				out, PATH_MAX, "%s/history.%016llx",
+				s->data_dir,
+				(unsigned long long)store_hash_path(visits));
+	}
+	return snprintf(out, PATH_MAX, "%s/history", s->data_dir);
+}
+
+/* The history of a VISITS_FILE was called `history`, too, before it had a name
+ * of its own. */
+static void store_take_over_history(const struct settings *s)
+{
+	char mine[PATH_MAX], old[PATH_MAX], visits[PATH_MAX];
+
+	if (store_name_history(s, mine) >= PATH_MAX ||
+	    snprintf(old, PATH_MAX, "%s/history", s->data_dir) >= PATH_MAX ||
+	    snprintf(visits, PATH_MAX, "%s/visits", s->data_dir) >= PATH_MAX ||
+	    access(mine, F_OK) == 0 || access(visits, F_OK) == 0)
+		return;
+	if (rename(old, mine) == 0)
+		log_info("%s is called %s now", old, mine);
+	else if (errno != ENOENT)
+		log_warn("cannot call %s %s:", old, mine);
+}
+
 static int store_set_paths(const struct settings *s)
 {
 	struct folder *folder = s->visits_file ? &visits_folder : &data_folder;
-	int n = snprintf(store.history_path, PATH_MAX, "%s/history",
-			 s->data_dir);
+	struct shared *known = shared ? shared : &alone;
+	int n = store_name_history(s, store.history_path);
 	int m = s->visits_file ? snprintf(store.visits_path, PATH_MAX, "%s",
 					  s->visits_file)
 			       : snprintf(store.visits_path, PATH_MAX,
@@ -227,9 +290,9 @@ static int store_set_paths(const struct settings *s)
 
 	store_name_folders(s);
 	visits_open(s, store.visits_path, folder, store.history_path,
-		    &data_folder, last_total);
-	items_open(s, &data_folder);
-	counters_open(s, &data_folder);
+		    &data_folder, shared ? &shared->last_total : NULL);
+	items_open(s, &data_folder, &known->items_error);
+	counters_open(s, &data_folder, &known->counters_error);
 	if (n >= PATH_MAX - 8 || m >= PATH_MAX - 8)
 		return fail("DATA_DIR=%.64s...: this path is too long",
 			    s->data_dir);
@@ -264,11 +327,12 @@ int store_prepare(const struct settings *settings)
 	}
 	if (made > 0)
 		log_info("made the folder %s", settings->data_dir);
-	last_total = shared_make(sizeof(*last_total));
-	if (!last_total) {
+	shared = shared_make(sizeof(*shared));
+	if (!shared) {
 		fail("cannot share memory:");
 		return EXIT_SYSTEM;
 	}
+	store_take_over_history(settings);
 	store_name_folders(settings);
 	return store_hold_folders(settings) ? EXIT_SYSTEM : 0;
 }
@@ -276,6 +340,7 @@ int store_prepare(const struct settings *settings)
 int store_open(const struct settings *settings)
 {
 	memset(&store, 0, sizeof(store));
+	memset(&alone, 0, sizeof(alone));
 	store.settings = settings;
 	if (store_set_paths(settings) || store_hold_folders(settings))
 		return EXIT_SYSTEM;
@@ -301,7 +366,7 @@ int store_close(void)
 	items_close();
 	counters_close();
 	visits_close();
-	if (!last_total) { /* what the master holds is inherited */
+	if (!shared) { /* what the master holds is inherited */
 		folder_drop(&data_folder);
 		folder_drop(&visits_folder);
 	}

@@ -2,6 +2,7 @@
 
 #include "store/failure.h"
 #include "store/file/mend.h"
+#include "store/file/room.h"
 #include "util/clock.h"
 #include "util/hash.h"
 #include "util/log.h"
@@ -312,7 +313,7 @@ int table_find(struct table *t, struct slice name, char *row, size_t *number)
 }
 
 /* Half a row must not stay. */
-static void table_undo(const struct table *t, size_t number, const char *old)
+static void table_undo(struct table *t, size_t number, const char *old)
 {
 	int error = errno;
 
@@ -350,6 +351,7 @@ int table_append(struct table *t, const char *row, size_t max)
 		return 507;
 	}
 	if (disk_write(&t->file, row, ROW_SIZE, table_offset(t->rows)) < 0) {
+		room_note(&t->file, errno);
 		table_undo(t, t->rows, NULL);
 		return disk_fail(&t->file, "write");
 	}
@@ -358,6 +360,7 @@ int table_append(struct table *t, const char *row, size_t max)
 		return table_fail_memory(t);
 	}
 	t->rows++;
+	room_note(&t->file, 0);
 	return 0;
 }
 

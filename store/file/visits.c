@@ -19,8 +19,8 @@
  *    with newlines to the old length, then truncated, then synced.
  * 5. Unlock, then sync: the kernel merges concurrent syncs (8 processes: 7.5k
  *    commits/s with the sync inside the lock, 14.6k outside). No answer is sent
- *    before its own sync, which covers all earlier writes. After a failed one
- *    the next turn writes and syncs again: the number is absolute.
+ *    before its own sync, which covers all earlier writes. What a failed one
+ *    has lost is written again (disk.h).
  * 6. ENOSPC, EIO, EROFS, ENOLCK: 503, and a log line with path and reason.
  */
 #include "store/file/visits.h"
@@ -66,8 +66,10 @@ void visits_open(const struct settings *settings, const char *path,
 	visits.last_total = last_total;
 	visits.file =
 		(struct disk_file){.path = path, .folder = folder, .fd = -1};
-	visits.history.file = (struct disk_file){
-		.path = history_path, .folder = history_folder, .fd = -1};
+	visits.history.file = (struct disk_file){.path = history_path,
+						 .folder = history_folder,
+						 .fd = -1,
+						 .guard = &visits.file};
 }
 
 void visits_close(void)
@@ -214,7 +216,7 @@ static int visits_lock(struct text *text, bool create, int64_t until)
 /* Under the lock: invariant 4. `old` is what was read. */
 static int visits_write(const struct text *old, int64_t total)
 {
-	const struct disk_file *file = &visits.file;
+	struct disk_file *file = &visits.file;
 	char bytes[TEXT_MAX + NUMBER_MAX + 1];
 	size_t n = number_write(bytes, total);
 
@@ -246,14 +248,20 @@ static int visits_settle(bool wrote)
 
 	if (wrote || visits.file.fresh)
 		status = history_settle(&visits.history, sync);
-	return status ? status : disk_settle(&visits.file, sync, wrote);
+	if (!status)
+		return disk_settle(&visits.file, sync, wrote);
+	visits.file.fresh = true; /* Nor is the number on disk. */
+	return status;
 }
 
-static int visits_open_day(bool counting, int64_t total)
+/* Takes in the day, and begins it before its first visit. */
+static int visits_open_day(bool may_write, bool counting, int64_t total)
 {
-	const struct disk_file *file = &visits.history.file;
+	struct history *history = &visits.history;
+	const struct disk_file *file = &history->file;
 
-	if (history_open_day(&visits.history, time(NULL), counting, total) == 0)
+	if (history_look(history, time(NULL), total, may_write) == 0 &&
+	    (!counting || history_begin_day(history, total) == 0))
 		return 0;
 	if (errno != EBADMSG)
 		return disk_fail(file, "use");
@@ -275,7 +283,7 @@ static int visits_count(struct tally *t, const struct text *text)
 {
 	if (t->n > INT64_MAX - text->total)
 		return fail_own("counter is full");
-	int status = visits_open_day(t->n > 0, text->total);
+	int status = visits_open_day(t->n > 0, t->n > 0, text->total);
 	if (status)
 		return status;
 	t->total = text->total + t->n;
@@ -302,26 +310,40 @@ void visits_add(struct tally *t, int64_t until)
 		failure_tell(FAILURE_HOME, t->status);
 }
 
-/* Under the lock. */
-static int visits_write_total(const struct text *text, int64_t value)
+/* After a set that has failed: else the same call once more would move nothing.
+ * If this fails, too, the set is done all the same, as its note says. */
+static void visits_write_back(const struct text *text)
 {
-	const struct disk_file *file = &visits.file;
-	int status = visits_open_day(false, text->total);
+	struct disk_file *file = &visits.file;
 
-	if (!status)
-		status = visits_write(text, value);
-	if (status)
-		return status;
-	if (history_move(&visits.history, value - text->total) == 0) {
-		visits_note_total(value);
-		return 0;
-	}
-	/* Both or none: else the same call once more would move nothing. */
-	status = disk_fail(&visits.history.file, "write");
 	if (disk_write(file, text->bytes, text->len, 0) < 0 ||
 	    ftruncate(file->fd, (off_t)text->len) < 0)
-		log_error("%s is set, and %s is not:", file->path,
-			  visits.history.file.path);
+		log_error("%s is set, although that has failed:", file->path);
+}
+
+/* Under the lock: the parts of a set, in the order of invariant 5 of
+ * history.h. */
+static int visits_write_total(const struct text *text, int64_t value)
+{
+	struct history *history = &visits.history;
+	enum sync_mode sync = (enum sync_mode)visits.settings->sync;
+	int status = visits_open_day(true, false, text->total);
+
+	if (status)
+		return status;
+	if (history_begin_set(history, text->total, value, sync) < 0)
+		return disk_fail(&history->file, "write");
+	status = visits_write(text, value);
+	if (status)
+		return status;
+	if (sync != SYNC_NO && disk_sync(&visits.file) < 0)
+		status = disk_fail(&visits.file, "sync");
+	else if (history_end_set(history) < 0)
+		status = disk_fail(&history->file, "write");
+	if (status)
+		visits_write_back(text);
+	else
+		visits_note_total(value);
 	return status;
 }
 
@@ -347,7 +369,7 @@ int visits_look(int64_t until, bool probe)
 
 	if (status)
 		return status;
-	status = visits_open_day(probe, text.total);
+	status = visits_open_day(probe, probe, text.total);
 	if (!status && probe)
 		status = visits_write(&text, text.total);
 	visits_unlock();

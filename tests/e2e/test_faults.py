@@ -109,3 +109,36 @@ def test_promise_1_killed_at_each_call(store, call):
         after = server.visit()
         assert after > (told or 2)
         assert after == store.total()
+
+
+# In the order of a set: a torn tail of `history` is cut off, the note of the set
+# is written and synced, then the number, then a fresh `history` takes the old
+# one's place.
+SET = [("ftruncate", 1), ("pwrite64", 1), ("fdatasync", 1), ("pwrite64", 2),
+       ("fdatasync", 2), ("pwrite64", 3), ("fsync", 1), ("rename", 1),
+       ("fsync", 2), ("sendto", 1)]
+
+
+@pytest.mark.parametrize("call,when", SET)
+@pytest.mark.parametrize("value", [1000000, 3])
+def test_killed_at_each_call_of_a_set(store, value, call, when):
+    """Today's visits stay what they were, whatever the total is by then."""
+    with Server(store, WORKERS=1, ADMIN_TOKEN="t") as server:
+        old = server.all_workers()
+        assert [server.visit() for _ in range(5)] == [1, 2, 3, 4, 5]
+        if call == "ftruncate":
+            with store.history.open("a") as history:
+                history.write("2026")
+        with injecting(server, call, f"signal=KILL:when={when}"):
+            with contextlib.suppress(OSError, Closed), server.client() as put:
+                put.request("PUT", "/visits",
+                            {"Authorization": "Bearer t",
+                             "Content-Type": "application/json"},
+                            f'{{"value":{value}}}'.encode())
+            wait_for(lambda: not set(old) & set(server.workers()),
+                     what="the worker to die")
+        reply = server.get("/visits.json").json
+        assert reply["value"] in (5, value)
+        assert reply["today"] == 5
+        assert server.visit() == reply["value"] + 1
+        assert server.get("/visits.json").json["today"] == 6

@@ -410,14 +410,38 @@ def test_promise_5_a_full_disk_is_503_and_heals(store):
             assert server.visit() == 1
 
 
-def fill(folder):
-    """Use up the last byte of a small file system."""
+def fill(folder, byte=b"x"):
+    """Use up the last byte of a small file system, or an inode of it."""
     filler = folder / "filler"
     with open(filler, "wb", buffering=0) as file:
         with contextlib.suppress(OSError):
-            while True:
-                file.write(b"x" * 4096)
+            while byte:
+                file.write(byte * 4096)
     return filler
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options,rows", [
+    ("size=64k", 0), ("size=64k", 8), ("nr_inodes=4", 0)])
+def test_health_names_the_file_that_cannot_grow(store, options, rows):
+    """Visits in place need no room; new counters do."""
+    with mounted("-t", "tmpfs", "-o", options, "none", store.data):
+        with Server(store) as server:
+            server.visit()
+            for i in range(rows):
+                assert server.get(f"/hit/{i}").status == 200
+            assert server.get("/health").status == 200
+            filler = fill(store.data, b"x" if "size" in options else b"")
+            reply = server.get("/health")
+            assert reply.status == 503
+            assert str(store.data / "counters") in reply.json["error"]
+            assert os.strerror(errno.ENOSPC) in reply.json["error"]
+            assert (store.data / "counters").exists() == bool(rows)
+            assert server.get("/hit/new").status == 503
+            assert server.visit() == 2
+            filler.unlink()
+            assert server.get("/health").status == 200
+            assert server.get("/hit/new").number == 1
 
 
 @pytest.mark.root

@@ -82,14 +82,30 @@ def test_the_line_of_today_is_taken_up(store, serve):
     assert store.history.read_text() == text
 
 
-def test_a_later_date_than_today_gets_nothing_appended(store, serve):
-    """A clock that was wrong, or a zone that was changed."""
-    text = f"{day(1)} 5\n{day(-2)} 30\n"
+def test_a_later_date_than_today_is_kept_and_today_begins(store, serve):
+    """A clock that was ahead, or a zone that was changed."""
+    text = f"{day(1)} 5\n{day(-5000)} 30\n"
     store.history.write_text(text)
     store.set_total(41)
     with serve() as server:
+        assert today(server) == 0
         assert server.visit() == 42
-        assert today(server) >= 0
+        assert today(server) == 1
+        server.stop()
+        server.start()
+        assert server.visit() == 43
+        assert today(server) == 2
+    assert store.history.read_text() == f"{text}{day()} 41\n"
+
+
+def test_today_is_found_before_a_later_date(store, serve):
+    text = f"{day()} 30\n{day(1)} 5\n{day(-1)} 35\n"
+    store.history.write_text(text)
+    store.set_total(41)
+    with serve() as server:
+        assert today(server) == 11
+        assert server.visit() == 42
+        assert today(server) == 12
     assert store.history.read_text() == text
 
 

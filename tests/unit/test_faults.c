@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,13 +70,22 @@ static struct {
 	bool half;  /* a write was short: the bytes before it may be put back */
 	bool spare; /* and that must succeed */
 	int after_half; /* the write behind a short one fails with this */
+	int dies_at;	/* the process is killed before this call, from 1, */
+	bool dies_half; /* an append: after half of its bytes */
 } fault;
+
+enum { KILLED = 9 };
 
 /* The error that the call at hand shall have; 0 for none. */
 static int next_fault(enum call call)
 {
 	if (!fault.armed)
 		return 0;
+	if (fault.dies_at && ++fault.seen == fault.dies_at) {
+		if (call == PWRITE && fault.dies_half)
+			return SHORT;
+		_exit(KILLED);
+	}
 	if (!fault.odds) {
 		if (call != fault.call || ++fault.seen != fault.at)
 			return 0;
@@ -250,8 +260,14 @@ REAL(ssize_t, pwrite, int fd, const void *buf, size_t len, off_t offset)
 		return -1;
 	}
 	if (error == SHORT && len > 1) {
+		/* No kill comes between the bytes of a number. */
+		if (fault.dies_at && offset == 0)
+			_exit(KILLED);
+		ssize_t n = __real_pwrite(fd, buf, len / 2, offset);
+		if (fault.dies_at)
+			_exit(KILLED);
 		fault.half = true;
-		return __real_pwrite(fd, buf, len / 2, offset);
+		return n;
 	}
 	if (error > 0) {
 		fault.spare = fault.half;
@@ -1284,6 +1300,81 @@ static void test_set_once_more(void **state)
 	told = NULL;
 }
 
+/* Whether a process that sets the total was killed at that call. */
+static bool set_and_die(int64_t value, int at, bool half)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		must_open();
+		arm(CALLS, 0, 0);
+		fault.dies_at = at;
+		fault.dies_half = half;
+		ARMED(store_set(SLICE(STORE_HOME), value));
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == KILLED);
+	return WEXITSTATUS(status) == KILLED;
+}
+
+/* Today's visits are what they were: who only reads sees it, and who counts. */
+static void assert_set_or_not(int64_t before, int64_t value, int64_t today)
+{
+	struct tally t;
+
+	for (int n = 0; n < 2; n++) {
+		t = (struct tally){.counter = SLICE(STORE_HOME), .n = n};
+		store_add(&t, 1);
+		assert_int_equal(t.status, 0);
+		if (t.total != before + n)
+			assert_int_equal(t.total, value + n);
+		assert_int_equal(t.today, today + n);
+	}
+	assert_history();
+}
+
+/* Between the writes of a set somebody is killed: today is never the whole
+ * jump. */
+static void test_set_killed(void **state)
+{
+	static const struct {
+		void (*prepare)(void);
+		int64_t value, today;
+	} sets[] = {
+		{prepare_some, 1000000, 11},
+		{prepare_some, 45, 11},
+		{prepare_some, 35, 11},
+		{prepare_some, 0, 11},
+		{prepare_some, INT64_MAX - 1, 11},
+		{prepare_yesterday, 5, 0},
+		{prepare_yesterday, 5000, 0},
+		{prepare_nothing, 7, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(sets) / sizeof(*sets); i++) {
+		int64_t value = sets[i / 2].value;
+		bool killed = true;
+
+		for (int at = 1; killed; at++) {
+			store_begin();
+			sets[i / 2].prepare();
+			arm(CALLS, 0, 0);
+			must_open();
+			int64_t before = file_total();
+			killed = set_and_die(value, at, i % 2);
+			assert_set_or_not(before, value, sets[i / 2].today);
+			store_close();
+			folder_remove();
+			assert_true(at < 1000 && (killed || at > 10));
+		}
+	}
+}
+
 /* Many faults in one life of a store. */
 static void run_random(uint64_t seed, unsigned odds)
 {
@@ -1482,6 +1573,7 @@ int main(void)
 		cmocka_unit_test(test_half_a_line),
 		cmocka_unit_test(test_half_a_row),
 		cmocka_unit_test_teardown(test_set_once_more, say_where),
+		cmocka_unit_test_teardown(test_set_killed, say_where),
 		cmocka_unit_test_teardown(test_random_faults, say_where),
 	};
 

@@ -5,6 +5,7 @@
  */
 #include "store/store.h"
 #include "tests/unit/unit.h"
+#include "util/date.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -222,6 +223,7 @@ static int begin(void **state)
 	setenv("TZ", "Europe/Berlin", 1);
 	tzset();
 	now = NOON;
+	monotonic_ahead += 60; /* It never goes back. */
 	freeze();
 	edit_after = 0;
 	stall_after = 0;
@@ -667,6 +669,22 @@ static void test_no_regular_file(void **state)
 	assert_counted(1, 1);
 }
 
+/* The history of another file than `visits`. */
+static const char *own_history(const char *path)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+	char real[4096], name[64];
+
+	assert_non_null(realpath(path, real));
+	for (const char *p = real; *p; p++) {
+		hash ^= (unsigned char)*p;
+		hash *= 0x100000001b3;
+	}
+	snprintf(name, sizeof(name), "history.%016llx",
+		 (unsigned long long)hash);
+	return folder_path(name);
+}
+
 static void test_visits_file_elsewhere(void **state)
 {
 	char aside[256];
@@ -678,8 +696,82 @@ static void test_visits_file_elsewhere(void **state)
 	assert_int_equal(store_open(&settings), 0);
 	assert_counted(1, 42);
 	assert_file(aside, "42\n");
-	assert_file(history, "2026-11-20 41\n");
+	assert_file(own_history(aside), "2026-11-20 41\n");
+	assert_int_equal(access(history, F_OK), -1);
 	assert_int_equal(access(visits, F_OK), -1);
+	/* With a link in its path it is the same file. */
+	store_close();
+	assert_int_equal(symlink(".", folder_path("link")), 0);
+	settings.visits_file = folder_path("link/aside");
+	assert_int_equal(store_open(&settings), 0);
+	assert_today(1);
+}
+
+/* A file that is named as the usual one is the usual one. */
+static void test_visits_file_as_ever(void **state)
+{
+	(void)state;
+	assert_int_equal(symlink("link2", folder_path("link")), 0);
+	assert_int_equal(symlink("visits", folder_path("link2")), 0);
+	settings.visits_file = folder_path("link");
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(store_open(&settings), 0);
+		assert_counted(1, i);
+		assert_file(history, "2026-11-20 0\n");
+		store_close();
+	}
+}
+
+/* Two servers with files of their own in one folder: each has its days. */
+static void test_two_visits_files(void **state)
+{
+	const char *files[] = {folder_path("one"), folder_path("two")};
+
+	(void)state;
+	file_put_text(files[0], "500\n");
+	for (int i = 0; i < 4; i++) {
+		settings.visits_file = files[i % 2];
+		assert_int_equal(store_open(&settings), 0);
+		assert_counted(1, (i % 2 ? 1 : 501) + i / 2);
+		assert_today(1 + i / 2);
+		store_close();
+	}
+	assert_file(own_history(files[0]), "2026-11-20 500\n");
+	assert_file(own_history(files[1]), "2026-11-20 0\n");
+}
+
+/* The old name is changed once, by the master, and not if there is a `visits`
+ * that it belongs to. What the master holds is inherited, so that a process of
+ * its own tries it. */
+static void test_history_is_taken_over(void **state)
+{
+	const char *aside = folder_path("aside");
+	const int64_t today[] = {12, 13, 1};
+
+	(void)state;
+	file_put_text(aside, "41\n");
+	file_put_text(history, "2026-11-20 30\n");
+	settings.visits_file = aside;
+	for (int i = 0; i < 3; i++) {
+		int status;
+		pid_t pid;
+
+		if (i == 2) {
+			file_put_text(visits, "41\n");
+			unlink(own_history(aside));
+			file_put_text(history, "2026-11-20 30\n");
+		}
+		pid = fork();
+		if (pid == 0)
+			_exit(store_prepare(&settings) ||
+			      store_open(&settings) ||
+			      add(1).today != today[i]);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		assert_int_equal(access(history, F_OK), i == 2 ? 0 : -1);
+		if (i == 0)
+			assert_file(own_history(aside), "2026-11-20 30\n");
+	}
 }
 
 /* Only the master's first look makes a folder; what it holds is inherited, so
@@ -824,24 +916,151 @@ static void test_history_midnight(void **state)
 	assert_file(history, "2026-11-20 5\n2026-11-21 6\n");
 }
 
-/* A clock that goes back changes nothing. */
+/* A clock that goes back to a day without a line begins that day; when it comes
+ * again, the right day goes on. */
 static void test_history_clock_back(void **state)
 {
 	(void)state;
+	file_put_text(history, "2026-11-18 0\n2026-11-19 1\n");
 	open_with("5\n");
 	assert_counted(1, 6);
 	now -= 3 * 86400;
+	assert_today(0);
 	assert_counted(1, 7);
-	assert_today(2);
-	assert_file(history, "2026-11-20 5\n");
+	assert_today(1);
 	now += 3 * 86400;
+	assert_today(2);
 	assert_counted(1, 8);
 	assert_today(3);
-	assert_file(history, "2026-11-20 5\n");
+	assert_file(history, "2026-11-18 0\n2026-11-19 1\n2026-11-20 5\n"
+			     "2026-11-17 6\n");
 	now += 86400;
 	assert_counted(1, 9);
-	assert_file(history, "2026-11-20 5\n2026-11-21 8\n");
+	assert_file(history, "2026-11-18 0\n2026-11-19 1\n2026-11-20 5\n"
+			     "2026-11-17 6\n2026-11-21 8\n");
 	assert_today(1);
+	/* To a day that has a line: what came since it began. */
+	now -= 2 * 86400;
+	assert_counted(1, 10);
+	assert_today(9);
+	now += 2 * 86400;
+	assert_today(2);
+}
+
+/* One visit in 2039 does not freeze today until then. */
+static void test_history_clock_ahead(void **state)
+{
+	(void)state;
+	open_with("5\n");
+	now = NOON + (time_t)4425 * 86400;
+	assert_counted(1, 6);
+	now = NOON;
+	assert_today(0);
+	assert_counted(2, 8);
+	assert_today(2);
+	now += 86400;
+	assert_counted(1, 9);
+	assert_today(1);
+	assert_file(history, "2039-01-01 5\n2026-11-20 6\n2026-11-21 8\n");
+	/* It is read the same by who opens it. */
+	store_close();
+	assert_int_equal(store_open(&settings), 0);
+	assert_today(1);
+}
+
+/* When the day comes at last that a clock was ahead to, its visits are not all
+ * that have come since. */
+static void test_history_day_that_was_begun_before(void **state)
+{
+	static const char *const first[] = {
+		"2026-11-20 5\n2026-11-30 7\n",
+		"2026-11-30 7\n2026-11-20 7\n",
+		"2026-11-30 7\n2026-11-28 7\n2026-11-29 9\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		file_put_text(history, first[i]);
+		open_with("10\n");
+		now = NOON + 9 * 86400;
+		assert_counted(1000, 1010);
+		now += 86400;
+		assert_today(0);
+		assert_counted(1, 1011);
+		assert_today(1);
+		store_close();
+	}
+	assert_file(history, "2026-11-30 7\n2026-11-28 7\n2026-11-29 9\n"
+			     "2026-11-30 1010\n");
+}
+
+/* A total that somebody has made lower is no clock that was ahead. */
+static void test_history_day_after_a_lower_total(void **state)
+{
+	(void)state;
+	file_put_text(history, "2026-11-19 500\n");
+	open_with("5\n");
+	for (int i = 1; i <= 3; i++) {
+		assert_counted(1, 5 + i);
+		assert_today(i);
+	}
+	assert_file(history, "2026-11-19 500\n2026-11-20 5\n");
+}
+
+/* A machine may boot in 1970: its visits count, for no day. */
+static void test_history_clock_before_the_build(void **state)
+{
+	(void)state;
+	open_with("5\n");
+	now = 1000;
+	assert_counted(1, 6);
+	assert_today(0);
+	assert_int_equal(store_ping(), 0);
+	assert_int_equal(access(history, F_OK), -1);
+	now = NOON;
+	assert_counted(1, 7);
+	now = 1000;
+	assert_counted(1, 8);
+	assert_today(0);
+	assert_file(history, "2026-11-20 6\n");
+	/* What came meanwhile came today, as far as one can know. */
+	now = NOON;
+	assert_today(2);
+	/* A line of then is that of no day. */
+	store_close();
+	now = 1000;
+	file_put_text(history, "1970-01-01 3\n");
+	assert_int_equal(store_open(&settings), 0);
+	assert_today(0);
+}
+
+static char *put_line(char *to, time_t day, int base)
+{
+	date_write_day(to, day);
+	return to + DATE_DAY_SIZE + sprintf(to + DATE_DAY_SIZE, " %d\n", base);
+}
+
+/* Each of 366 days is found, though the latest stands first, and among years of
+ * older ones. */
+static void test_history_of_a_year(void **state)
+{
+	enum { DAYS = 366, TWO_YEARS = 2 * DAYS * 86400 };
+	static char text[1 << 16];
+	char *p = text;
+
+	(void)state;
+	for (int i = 0; i < DAYS; i++) {
+		p = put_line(p, NOON + TWO_YEARS - i * 86400, 10000 - i);
+		for (int k = 0; k < 3; k++)
+			p = put_line(p, NOON - (3 * i + k) * 86400, 0);
+	}
+	file_put_text(history, text);
+	open_with("10000\n");
+	for (int i = 0; i < DAYS; i++) {
+		now = NOON + TWO_YEARS - i * 86400;
+		assert_today(i);
+	}
+	assert_file(history, text);
 }
 
 /* Without a `visits` there is no lock to look at it under: another worker may
@@ -966,7 +1185,7 @@ static void test_history_garbage(void **state)
 /* More lines than are read to find the last one. */
 static void test_history_long(void **state)
 {
-	char *text = test_malloc(1 << 16), *p = text;
+	char *text = test_malloc(1 << 17), *p = text;
 
 	(void)state;
 	for (int i = 0; i < 3000; i++)
@@ -978,6 +1197,10 @@ static void test_history_long(void **state)
 	strcpy(p, "2026-11-20 41\n");
 	assert_file(history, text);
 	assert_int_equal(store_set(SLICE(STORE_HOME), 1041), 0);
+	p = text;
+	for (int i = 0; i < 3000; i++)
+		p += sprintf(p, "%04d-%02d-%02d %d\n", 1900 + i / 336,
+			     i / 28 % 12 + 1, i % 28 + 1, i + 999);
 	strcpy(p, "2026-11-20 1040\n");
 	assert_file(history, text);
 	test_free(text);
@@ -1033,24 +1256,63 @@ static void test_set_moves_base(void **state)
 	file_put_text(history, "2026-11-19 3\n");
 	open_with("41\n");
 	assert_int_equal(store_set(SLICE(STORE_HOME), 50), 0);
-	/* A day without visits has no line to be moved. */
-	assert_file(history, "2026-11-19 3\n");
+	/* What was set is no visit of yesterday's, either. */
+	assert_file(history, "2026-11-19 12\n");
 	assert_counted(2, 52);
 	assert_today(2);
-	assert_file(history, "2026-11-19 3\n2026-11-20 50\n");
+	assert_file(history, "2026-11-19 12\n2026-11-20 50\n");
 	assert_int_equal(store_set(SLICE(STORE_HOME), 1000), 0);
-	assert_file(history, "2026-11-19 3\n2026-11-20 998\n");
+	assert_file(history, "2026-11-19 960\n2026-11-20 998\n");
 	assert_today(2);
 	assert_counted(1, 1001);
 	assert_today(3);
 	/* Down, below what came today. */
 	assert_int_equal(store_set(SLICE(STORE_HOME), 1), 0);
-	assert_file(history, "2026-11-19 3\n2026-11-20 -2\n");
+	assert_file(history, "2026-11-19 -40\n2026-11-20 -2\n");
 	assert_counted(0, 1);
 	assert_today(3);
 	assert_counted(1, 2);
 	assert_today(4);
 	assert_file(visits, "2\n");
+}
+
+/* No room for a fresh history: the set is not done, and visits count on. */
+static void test_set_on_a_full_disk(void **state)
+{
+	char fresh[256];
+
+	(void)state;
+	snprintf(fresh, sizeof(fresh), "%s", folder_path("history.new"));
+	open_with("41\n");
+	assert_counted(1, 42);
+	assert_int_equal(mkdir(fresh, 0755), 0);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 1000), 503);
+	assert_non_null(strstr(store_error(), history));
+	assert_counted(1, 43);
+	assert_today(2);
+	assert_file(history, "2026-11-20 41\n");
+	assert_int_equal(rmdir(fresh), 0);
+	assert_int_equal(store_set(SLICE(STORE_HOME), 1000), 0);
+	assert_today(2);
+	assert_file(history, "2026-11-20 998\n");
+}
+
+/* The clock was wrong when the total was set: what was set is still no visit of
+ * today's. */
+static void test_set_by_a_wrong_clock(void **state)
+{
+	static const time_t clocks[] = {1000, NOON - 5 * 86400,
+					NOON + (time_t)5000 * 86400};
+
+	(void)state;
+	open_with("41\n");
+	assert_counted(1, 42);
+	for (int i = 0; i < 3; i++) {
+		now = clocks[i];
+		assert_int_equal(store_set(SLICE(STORE_HOME), 1000 * i), 0);
+		now = NOON;
+		assert_today(1);
+	}
 }
 
 /* The largest numbers of all: what came today is told as it can be. */
@@ -1285,6 +1547,69 @@ static void test_items_locked(void **state)
 	close(fd);
 }
 
+static int lock_file(const char *name)
+{
+	int fd = open(folder_path(name), O_RDWR);
+
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	return fd;
+}
+
+/* Whatever the calls of a turn are, and whichever files somebody holds: they
+ * wait once. And the next turn does not wait again. */
+static void test_turn_waits_once(void **state)
+{
+	static const char *const names[] = {"visits", "counters", "items"};
+	struct tally t[] = {{.counter = SLICE(STORE_HOME), .n = 1},
+			    {.counter = SLICE("a"), .n = 1}};
+	int fds[3];
+
+	(void)state;
+	assert_int_equal(store_open(&settings), 0);
+	store_add(t, 2);
+	create(1, SLICE("a"), none);
+	for (int i = 0; i < 3; i++)
+		fds[i] = lock_file(names[i]);
+	for (int turn = 1; turn <= 2; turn++) {
+		assert_int_equal(store_set(SLICE(STORE_HOME), 5), 503);
+		assert_int_equal(store_drop(SLICE("a")), 503);
+		create(1, SLICE("a"), none);
+		assert_int_equal(items[0].status, 503);
+		assert_int_equal(store_ping(), 503);
+		store_add(t, 2);
+		assert_int_equal(t[0].status, 503);
+		assert_int_equal(t[1].status, 503);
+		assert_waits(6 * turn);
+		monotonic_ahead++;
+	}
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
+/* Somebody holds a file for changes alone: visits of `/` do not wait. */
+static void test_visits_wait_once_for_changes(void **state)
+{
+	(void)state;
+	assert_int_equal(store_open(&settings), 0);
+	create(1, SLICE("a"), none);
+	int fd = lock_file("items");
+	for (int i = 1; i <= 3; i++) {
+		create(1, SLICE("a"), none);
+		assert_int_equal(items[0].status, 503);
+		assert_counted(1, i);
+		assert_waits(i);
+	}
+	/* Another file is waited for as long as ever, in a later turn. */
+	close(fd);
+	fd = lock_file("visits");
+	monotonic_ahead++;
+	kernel.waits_len = 0;
+	assert_int_equal(add(1).status, 503);
+	assert_int_equal(kernel.waits[0], settings.store_timeout);
+	close(fd);
+}
+
 static void test_items_edited(void **state)
 {
 	const char *path = folder_path("items"), *fresh = folder_path("fresh");
@@ -1456,6 +1781,9 @@ int main(void)
 		TEST(test_symlink),
 		TEST(test_no_regular_file),
 		TEST(test_visits_file_elsewhere),
+		TEST(test_visits_file_as_ever),
+		TEST(test_two_visits_files),
+		TEST(test_history_is_taken_over),
 		TEST(test_folder_is_made_by_the_master),
 		TEST(test_items_of_others),
 		TEST(test_locked),
@@ -1464,6 +1792,11 @@ int main(void)
 		TEST(test_history_line_a_day),
 		TEST(test_history_midnight),
 		TEST(test_history_clock_back),
+		TEST(test_history_clock_ahead),
+		TEST(test_history_day_that_was_begun_before),
+		TEST(test_history_day_after_a_lower_total),
+		TEST(test_history_clock_before_the_build),
+		TEST(test_history_of_a_year),
 		TEST(test_history_that_is_begun_meanwhile),
 		TEST(test_history_of_before),
 		TEST(test_history_above_total),
@@ -1474,6 +1807,8 @@ int main(void)
 		TEST(test_history_edited),
 		TEST(test_history_of_another),
 		TEST(test_set_moves_base),
+		TEST(test_set_on_a_full_disk),
+		TEST(test_set_by_a_wrong_clock),
 		TEST(test_history_overflow),
 		TEST(test_drop_unknown),
 		TEST(test_tick),
@@ -1482,6 +1817,8 @@ int main(void)
 		TEST(test_items_are_bounded),
 		TEST(test_items_that_fail),
 		TEST(test_items_locked),
+		TEST(test_turn_waits_once),
+		TEST(test_visits_wait_once_for_changes),
 		TEST(test_items_edited),
 		TEST(test_items_tick),
 		TEST(test_failures_are_told),

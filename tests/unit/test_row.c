@@ -108,10 +108,10 @@ static void test_days(void **state)
 		{"2026-11-20", "3", 2},
 		{"2026-11-21", "1 3", 1},
 		{"2026-11-24", "5 0 0 1 3", 5},
-		/* The clock went back: the row's day goes on. */
-		{"2026-11-01", "6 0 0 1 3", 1},
-		{"2026-11-23", "8 0 0 1 3", 2},
-		{"2026-11-24", "9 0 0 1 3", 1},
+		/* The clock went back: each day has its column. */
+		{"2026-11-20", "5 0 0 1 4", 1},
+		{"2026-11-23", "5 2 0 1 4", 2},
+		{"2026-11-24", "9 2 0 1 4", 4},
 		/* 29 days later the oldest column is the last one, */
 		{"2026-12-23",
 		 "1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 9",
@@ -160,10 +160,69 @@ static void test_month_and_year_ends(void **state)
 		row_count(row, 2, &after);
 		assert_days(row, "2 5");
 		assert_int_equal(row_today(row, &after), 2);
-		/* A day that was already: what came since counts as today's. */
-		assert_int_equal(row_today(row, &before), 2);
+		/* The clock goes back, and comes again. */
+		assert_int_equal(row_today(row, &before), 5);
+		row_count(row, 1, &before);
+		assert_days(row, "2 6");
+		row_count(row, 1, &after);
+		assert_days(row, "3 6");
 		assert_memory_equal(row + DAY_AT, nights[i][1], DATE_DAY_SIZE);
 	}
+}
+
+/* A row of a day that is still to come. */
+static void test_clock_that_was_ahead(void **state)
+{
+	static const struct {
+		const char *day, *after, *days;
+		int today;
+	} rows[] = {
+		/* Today has a column: each day keeps its own. */
+		{"2026-11-21", "2026-11-21", "7 1", 0},
+		{"2026-12-19", "2026-12-19",
+		 "7 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1",
+		 0},
+		/* It has none: the last day was today. */
+		{"2026-12-20", "2026-11-20", "8", 7},
+		{"2039-01-01", "2026-11-20", "8", 7},
+		{"9999-12-31", "2026-11-20", "8", 7},
+	};
+	struct date_day today = day_of("2026-11-20");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct date_day ahead = day_of(rows[i].day);
+		char *row = row_at_guard("a", rows[i].day);
+
+		row_count(row, 7, &ahead);
+		assert_int_equal(row_today(row, &today), rows[i].today);
+		row_count(row, 1, &today);
+		assert_int_equal(row_today(row, &today), rows[i].today + 1);
+		assert_memory_equal(row + DAY_AT, rows[i].after, DATE_DAY_SIZE);
+		assert_days(row, rows[i].days);
+		assert_true(row_is_whole(row));
+	}
+}
+
+/* The days before the clock went wrong are kept, whichever it was. */
+static void test_days_outlive_a_wrong_clock(void **state)
+{
+	struct date_day yesterday = day_of("2026-11-19");
+	struct date_day today = day_of("2026-11-20");
+	struct date_day ahead = day_of("2026-11-30");
+	struct date_day behind = day_of("2026-11-02");
+	char *row = row_at_guard("a", "2026-11-19");
+
+	(void)state;
+	row_count(row, 3, &yesterday);
+	row_count(row, 4, &today);
+	row_count(row, 5, &behind);
+	row_count(row, 6, &ahead);
+	row_count(row, 1, &today);
+	assert_int_equal(row_today(row, &today), 5);
+	assert_int_equal(row_today(row, &yesterday), 3);
+	assert_int_equal(row_today(row, &behind), 5);
+	assert_int_equal(row_today(row, &ahead), 6);
 }
 
 static void test_full_column(void **state)
@@ -513,6 +572,8 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_days),
 		cmocka_unit_test(test_month_and_year_ends),
+		cmocka_unit_test(test_clock_that_was_ahead),
+		cmocka_unit_test(test_days_outlive_a_wrong_clock),
 		cmocka_unit_test(test_full_column),
 		cmocka_unit_test(test_each_byte_altered),
 		cmocka_unit_test(test_not_whole),

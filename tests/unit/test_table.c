@@ -159,7 +159,8 @@ static int begin(void **state)
 	tzset();
 	now = NOON;
 	is_frozen = false;
-	ahead = days_ahead = edit_after = slept = log_lines = 0;
+	ahead += 60000; /* It never goes back. */
+	days_ahead = edit_after = slept = log_lines = 0;
 	settings = (struct settings){
 		.data_dir = folder_make(),
 		.store_timeout = 1000,
@@ -588,18 +589,54 @@ static void test_days(void **state)
 	assert_counted("a", 2, 6);
 	assert_int_equal(add("a", 0).today, 2);
 	assert_rows(row(6, "2026-11-21", "a", "2 4"));
-	/* The clock goes back: the day goes on. */
+	/* The clock goes back: to a day that has a column. */
 	now = NOON;
 	assert_counted("a", 1, 7);
-	assert_int_equal(add("a", 0).today, 3);
-	assert_rows(row(7, "2026-11-21", "a", "3 4"));
+	assert_int_equal(add("a", 0).today, 5);
+	assert_rows(row(7, "2026-11-21", "a", "2 5"));
 	now += 29 * 86400;
 	assert_int_equal(store_set(SLICE("a"), 100), 0);
-	assert_rows(row(100, "2026-11-21", "a", "3 4"));
+	assert_rows(row(100, "2026-11-21", "a", "2 5"));
 	assert_counted("a", 1, 101);
 	assert_counted(STORE_HOME, 1, 3);
 	/* The history is the home counter's own. */
 	assert_file(folder_path("history"), "2026-11-20 0\n2026-12-19 2\n");
+}
+
+/* A clock that is wrong for sure: visits count, and for no day. */
+static void test_clock_before_the_build(void **state)
+{
+	(void)state;
+	must_open();
+	assert_counted("a", 3, 3);
+	now = 1000;
+	assert_counted("a", 2, 5);
+	assert_int_equal(add("a", 0).today, 0);
+	assert_rows(row(5, "2026-11-20", "a", "3"));
+	assert_counted("b", 1, 1);
+	assert_int_equal(add("b", 0).today, 0);
+	now = NOON;
+	assert_int_equal(add("a", 0).today, 3);
+	assert_counted("b", 1, 2);
+	assert_int_equal(add("b", 0).today, 1);
+	assert_rows(row(5, "2026-11-20", "a", "3"),
+		    row(2, "2026-11-20", "b", "1"));
+}
+
+/* A clock that is ahead for a visit: today is not frozen until then. */
+static void test_clock_ahead(void **state)
+{
+	(void)state;
+	must_open();
+	now = NOON + (time_t)4000 * 86400;
+	assert_counted("a", 2, 2);
+	now = NOON;
+	assert_counted("a", 1, 3);
+	assert_int_equal(add("a", 0).today, 3);
+	now += 86400;
+	assert_int_equal(add("a", 0).today, 0);
+	assert_counted("a", 1, 4);
+	assert_rows(row(4, "2026-11-21", "a", "1 3"));
 }
 
 static void test_set(void **state)
@@ -1907,6 +1944,8 @@ int main(void)
 		TEST(test_drop_and_revival),
 		TEST(test_drop_of_none),
 		TEST(test_days),
+		TEST(test_clock_before_the_build),
+		TEST(test_clock_ahead),
 		TEST(test_set),
 		TEST(test_full),
 		TEST(test_max_counters),

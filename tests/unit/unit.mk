@@ -8,7 +8,8 @@
 # libc's functions that it replaces go into UNIT_WRAP_test_NAME.
 
 # Tests of what one store alone is made of; the others run for every store.
-UNIT_OF_file := test_file test_faults test_index test_row test_table
+UNIT_OF_file := test_file test_faults test_index test_lost test_room \
+	test_row test_table
 UNIT_OF_redis := test_resolver
 UNIT_OF_OTHERS := $(filter-out $(UNIT_OF_$(STORE)), \
 	$(UNIT_OF_file) $(UNIT_OF_redis))
@@ -22,6 +23,8 @@ UNIT_WRAP_test_file := time clock_gettime nanosleep pread pwrite fsync \
 	fdatasync flock setitimer log_line
 UNIT_WRAP_test_table := time clock_gettime nanosleep pread flock setitimer \
 	log_line
+UNIT_WRAP_test_lost := time pwrite fsync fdatasync ftruncate log_line
+UNIT_WRAP_test_room := pwrite fallocate statvfs log_line
 UNIT_WRAP_test_turn := http_parse store_items_create store_set
 UNIT_WRAP_test_resolver := fork getaddrinfo
 UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
@@ -30,7 +33,8 @@ UNIT_WRAP_test_faults := open close flock pread pwrite fsync fdatasync \
 
 # With file sizes of 64 bits (see the Makefile), glibc's headers give these calls
 # another name.
-UNIT_WRAP_64 := open openat pread pwrite ftruncate fstat lstat stat lseek
+UNIT_WRAP_64 := open openat pread pwrite ftruncate fstat lstat stat lseek \
+	fallocate statvfs
 unit_wrap = $(1:%=-Wl,--wrap=%) $(foreach call,$(filter $(UNIT_WRAP_64),$(1)), \
 	-Wl,--wrap=$(call)64,--defsym=__wrap_$(call)64=__wrap_$(call))
 
