@@ -17,18 +17,14 @@ static struct {
 	char path[PATH_MAX];
 } counters;
 
-void counters_open(const struct settings *settings, struct folder *folder,
-		   _Atomic int *append_error)
+void counters_open(const struct settings *settings, struct folder *folder)
 {
 	snprintf(counters.path, sizeof(counters.path), "%s/counters",
 		 settings->data_dir);
 
 	counters.settings = settings;
 	counters.table = (struct table){
-		.file = {.path = counters.path,
-			 .folder = folder,
-			 .fd = -1,
-			 .append_error = append_error},
+		.file = {.path = counters.path, .folder = folder, .fd = -1},
 	};
 }
 

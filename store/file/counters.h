@@ -11,8 +11,7 @@
 #include "store/store.h"
 
 /* Both must outlive it. */
-void counters_open(const struct settings *settings, struct folder *folder,
-		   _Atomic int *append_error);
+void counters_open(const struct settings *settings, struct folder *folder);
 void counters_close(void);
 
 /* Those of the tallies that are not of the home counter: one lock and one sync

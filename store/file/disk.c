@@ -253,10 +253,12 @@ static int disk_write_again(struct disk_file *file)
 
 	if (!was_locked && disk_flock(lock->fd, clock_ms() + LOCKED_MS) < 0)
 		return -1;
+	int done = -1;
 	/* The lock of a file that was replaced keeps nobody from another. */
-	int done = lock == file || disk_is_current(lock) == 1
-			   ? disk_copy_over(file)
-			   : -1;
+	if (lock == file || disk_is_current(lock) == 1)
+		done = disk_copy_over(file);
+	else
+		errno = ESTALE;
 	if (!was_locked)
 		disk_unlock(lock);
 	if (done == 0)

@@ -1,6 +1,7 @@
 #include "store/file/history.h"
 
 #include "store/day.h"
+#include "store/file/room.h"
 #include "util/number.h"
 #include "util/text.h"
 
@@ -200,6 +201,7 @@ static int history_append(struct history *history, const char *text, size_t n)
 	if (disk_write(&history->file, text, n, at) == 0)
 		return history_remember_seen(history);
 	int error = errno;
+	room_note(&history->file, error);
 	/* If that fails, too, the next reader cuts it. */
 	if (ftruncate(history->file.fd, at) < 0)
 		disk_close(&history->file);
@@ -207,11 +209,16 @@ static int history_append(struct history *history, const char *text, size_t n)
 	return -1;
 }
 
+bool history_has_day(const struct history *history)
+{
+	return history->has_base || day_precedes_build(&history->today);
+}
+
 int history_begin_day(struct history *history, int64_t total)
 {
 	char line[LINE_MAX_SIZE];
 
-	if (history->has_base || day_precedes_build(&history->today))
+	if (history_has_day(history))
 		return 0;
 	if (disk_open(&history->file, true) < 0)
 		return -1;

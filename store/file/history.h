@@ -63,6 +63,9 @@ int history_look(struct history *history, time_t now, int64_t total,
  * known; `total` is the total before that visit. Gives 0, or -1 with errno. */
 int history_begin_day(struct history *history, int64_t total);
 
+/* Whether the day needs no line any more. */
+bool history_has_day(const struct history *history);
+
 /* How many of `total` came today: 0 on a day without a line, and on one that is
  * not known. */
 int64_t history_today(const struct history *history, int64_t total);

@@ -28,17 +28,14 @@ static struct {
 	char read[STORE_ITEMS_MAX][STORE_ITEM_JSON_MAX];
 } items;
 
-void items_open(const struct settings *settings, struct folder *folder,
-		_Atomic int *append_error)
+void items_open(const struct settings *settings, struct folder *folder)
 {
 	snprintf(items.path, sizeof(items.path), "%s/items",
 		 settings->data_dir);
 
 	items.settings = settings;
-	items.lines.file = (struct disk_file){.path = items.path,
-					      .folder = folder,
-					      .fd = -1,
-					      .append_error = append_error};
+	items.lines.file = (struct disk_file){
+		.path = items.path, .folder = folder, .fd = -1};
 }
 
 void items_close(void)

@@ -10,8 +10,7 @@
 #include "store/file/disk.h"
 
 /* Both must outlive it. */
-void items_open(const struct settings *settings, struct folder *folder,
-		_Atomic int *append_error);
+void items_open(const struct settings *settings, struct folder *folder);
 void items_close(void);
 
 struct disk_file *items_file(void);

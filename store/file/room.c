@@ -52,17 +52,35 @@ static int room_try_new(const struct folder *folder)
 	return done;
 }
 
-/* Under the lock of the file, if it is there. */
 static int room_ask(const struct disk_file *file)
 {
+	const char *folder = file->folder->path;
 	int done = file->fd < 0 ? room_try_new(file->folder)
 				: room_try(file->fd, disk_size(file));
 
 	/* EISDIR: a file system without O_TMPFILE. */
 	if (done == 0 || (errno != EOPNOTSUPP && errno != EISDIR))
 		return done;
+	if (file->fd < 0 && access(folder, W_OK | X_OK) < 0)
+		return -1;
 	errno = ENOSPC;
 	return room_is_short(file) ? -1 : 0;
+}
+
+static bool room_is_doubtful(const struct disk_file *file)
+{
+	return room_last_error(file) || room_is_short(file) ||
+	       access(file->path, F_OK) < 0;
+}
+
+int room_check(const struct disk_file *file)
+{
+	if (!room_is_doubtful(file))
+		return 0;
+	if (room_ask(file) < 0)
+		return disk_fail(file, "write");
+	room_note(file, 0);
+	return 0;
 }
 
 int room_look(const struct disk_file *file, int64_t deadline)
@@ -72,17 +90,14 @@ int room_look(const struct disk_file *file, int64_t deadline)
 		.folder = file->folder,
 		.fd = -1,
 		.is_late = true,
+		.append_error = file->append_error,
 	};
 
-	if (!room_last_error(file) && !room_is_short(file))
+	if (!room_is_doubtful(file))
 		return 0;
 	int status = disk_take(&mine, false, deadline);
-	if (status)
-		return status;
-	if (room_ask(&mine) < 0)
-		status = disk_fail(file, "write");
-	else
-		room_note(file, 0);
+	if (!status)
+		status = room_check(&mine);
 	disk_close(&mine);
 	return status;
 }

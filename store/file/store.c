@@ -52,8 +52,8 @@ static struct folder data_folder = {.fd = -1}, visits_folder = {.fd = -1};
 
 /* What all workers know. */
 struct shared {
-	_Atomic int64_t last_total; /* that any of them has read or written */
-	_Atomic int counters_error, items_error; /* room.h */
+	_Atomic int64_t last_total;   /* that any of them has read or written */
+	_Atomic int append_errors[4]; /* room.h */
 };
 
 static struct shared *shared; /* NULL in a command, */
@@ -291,8 +291,12 @@ static int store_set_paths(const struct settings *s)
 	store_name_folders(s);
 	visits_open(s, store.visits_path, folder, store.history_path,
 		    &data_folder, shared ? &shared->last_total : NULL);
-	items_open(s, &data_folder, &known->items_error);
-	counters_open(s, &data_folder, &known->counters_error);
+	items_open(s, &data_folder);
+	counters_open(s, &data_folder);
+	visits_file()->append_error = &known->append_errors[0];
+	visits_history_file()->append_error = &known->append_errors[1];
+	items_file()->append_error = &known->append_errors[2];
+	counters_file()->append_error = &known->append_errors[3];
 	if (n >= PATH_MAX - 8 || m >= PATH_MAX - 8)
 		return fail("DATA_DIR=%.64s...: this path is too long",
 			    s->data_dir);

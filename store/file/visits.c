@@ -28,6 +28,7 @@
 #include "store/failure.h"
 #include "store/file/edit.h"
 #include "store/file/history.h"
+#include "store/file/room.h"
 #include "util/log.h"
 #include "util/number.h"
 
@@ -226,6 +227,7 @@ static int visits_write(const struct text *old, int64_t total)
 	if (disk_write(file, bytes, padded, 0) < 0) {
 		int error = errno;
 
+		room_note(file, error);
 		/* Half a number must not stay. */
 		if (old->len > 0 &&
 		    disk_write(file, old->bytes, old->len, 0) < 0)
@@ -362,16 +364,33 @@ int visits_set(int64_t value, int64_t until)
 	return status;
 }
 
+/* Under the lock: all that a visit does, but what would make a file, or let one
+ * grow. Room for that is asked for. */
+static int visits_probe(const struct text *text)
+{
+	const struct disk_file *file = &visits.file;
+	int status = 0;
+
+	if (file->fd < 0)
+		return room_check(file);
+	if (!history_has_day(&visits.history))
+		status = room_check(&visits.history.file);
+	if (status)
+		return status;
+	return text->has_number ? visits_write(text, text->total)
+				: room_check(file);
+}
+
 int visits_look(int64_t until, bool probe)
 {
 	struct text text;
-	int status = visits_lock(&text, probe, until);
+	int status = visits_lock(&text, false, until);
 
 	if (status)
 		return status;
-	status = visits_open_day(probe, probe, text.total);
+	status = visits_open_day(probe, false, text.total);
 	if (!status && probe)
-		status = visits_write(&text, text.total);
+		status = visits_probe(&text);
 	visits_unlock();
 	return status || !probe ? status : visits_settle(true);
 }

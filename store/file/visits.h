@@ -24,7 +24,8 @@ void visits_add(struct tally *t, int64_t until);
 int visits_set(int64_t value, int64_t until);
 
 /* Whether a visit could be counted: with `probe` by writing the number again,
- * up to the disk; else by reading it. Gives 0 or 503. */
+ * up to the disk, and asking for room where a file would grow or be made; else
+ * by reading it. Gives 0 or 503. */
 int visits_look(int64_t until, bool probe);
 
 /* Whether the last look found a number. */

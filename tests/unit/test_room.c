@@ -203,21 +203,63 @@ static void test_free_space(void **state)
 	assert_int_equal(store_ping(), 0);
 }
 
-/* Inodes are needed for what is still to be made. */
+/* Inodes are needed for what is still to be made; that is always asked for. */
 static void test_no_inodes(void **state)
 {
+	static const char *const names[] = {"visits", "counters", "items"};
+
 	(void)state;
-	assert_int_equal(visit(STORE_HOME), 0);
+	for (int i = 0; i < 3; i++) {
+		setting_aside = ENOSPC;
+		assert_ill(names[i], ENOSPC);
+		setting_aside = 0;
+		assert_int_equal(store_ping(), 0);
+		assert_int_equal(size_of(names[i]), -1);
+		assert_int_equal(i == 0	  ? visit(STORE_HOME)
+				 : i == 1 ? visit("a")
+					  : make_item(),
+				 0);
+	}
+	/* Without inodes, what is there may grow. */
 	no_inodes = true;
-	setting_aside = ENOSPC;
-	assert_ill("counters", ENOSPC);
+	asked = 0;
+	assert_int_equal(store_ping(), 0);
+	assert_int_equal(asked, 2);
 	tells_of_no_inodes = true; /* btrfs */
 	assert_int_equal(store_ping(), 0);
-	tells_of_no_inodes = false;
-	assert_int_equal(visit("a"), 0);
-	setting_aside = 0;
+	assert_int_equal(asked, 2);
+}
+
+/* The day needs a line, and then none any more. */
+static void test_day(void **state)
+{
+	(void)state;
+	make_all();
+	assert_int_equal(unlink(folder_path("history")), 0);
+	setting_aside = EDQUOT;
+	assert_ill("history", EDQUOT);
+	assert_int_equal(size_of("history"), -1);
+	appending = EDQUOT;
+	file_put_text(folder_path("history"), "2026-11-19 0\n");
+	assert_int_equal(visit(STORE_HOME), 503);
+	assert_ill("history", EDQUOT);
+	appending = 0;
+	assert_int_equal(visit(STORE_HOME), 0);
 	assert_int_equal(store_ping(), 0);
-	assert_int_equal(size_of("items"), -1);
+}
+
+/* An empty number grows, and one that is there does not. */
+static void test_empty_number(void **state)
+{
+	(void)state;
+	make_all();
+	store_close();
+	file_put_text(folder_path("visits"), "");
+	assert_int_equal(store_open(&settings), 0);
+	no_blocks = true;
+	setting_aside = ENOSPC;
+	assert_ill("visits", ENOSPC);
+	assert_int_equal(size_of("visits"), 0);
 }
 
 /* A file system that cannot set bytes aside is believed. */
@@ -239,10 +281,9 @@ static void test_nothing_changes(void **state)
 {
 	(void)state;
 	no_blocks = true;
-	assert_int_equal(visit(STORE_HOME), 0);
-	asked = 0;
 	assert_int_equal(store_ping(), 0);
-	assert_int_equal(asked, 2);
+	assert_int_equal(size_of("visits"), -1);
+	assert_int_equal(size_of("history"), -1);
 	assert_int_equal(size_of("counters"), -1);
 	assert_int_equal(size_of("items"), -1);
 	make_all();
@@ -291,9 +332,10 @@ static void test_told_once(void **state)
 static void test_other_workers(void **state)
 {
 	int status;
-	pid_t master = fork();
 
 	(void)state;
+	make_all();
+	pid_t master = fork();
 	if (master == 0) {
 		store_close();
 		if (store_prepare(&settings))
@@ -321,6 +363,8 @@ int main(void)
 		TEST(test_last_append),
 		TEST(test_free_space),
 		TEST(test_no_inodes),
+		TEST(test_day),
+		TEST(test_empty_number),
 		TEST(test_nothing_can_be_asked),
 		TEST(test_nothing_changes),
 		TEST(test_told_once),
