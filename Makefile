@@ -161,7 +161,8 @@ check: setup
 # The other stores, and moving between all of them.
 STORE_UNITS := test_store test_counters
 STORE_UNITS_redis := test_resolver
-STORE_E2E := test_admin.py test_commands.py test_counters.py \
+STORE_E2E := test_admin.py test_check.py test_clock.py \
+	test_commands.py test_counters.py \
 	test_exactness.py test_export.py test_items.py test_names.py \
 	test_net.py test_start.py test_transfer.py
 STORE_E2E_redis := test_cluster.py test_redis.py

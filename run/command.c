@@ -177,6 +177,7 @@ static const struct command {
 	 command_get},
 	{"set", 2, 2, "NAME N, or -- NAME N where NAME begins with \"-\"",
 	 command_set},
+	{"check", 0, 0, "nothing", run_check},
 	{"export", 0, 0, "nothing", run_export},
 	{"import", 0, 0, "nothing: it reads standard input", run_import},
 };

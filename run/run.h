@@ -58,6 +58,8 @@ int run_master(struct settings *settings, int listener);
 int run_command(const struct settings *settings, int argc, char **argv);
 
 /* Two of them, in transfer.c: a line a counter on stdout, and from stdin. */
+/* check: see docs/visitd.8. */
+int run_check(const struct settings *settings, int argc, char **argv);
 int run_export(const struct settings *settings, int argc, char **argv);
 int run_import(const struct settings *settings, int argc, char **argv);
 

@@ -144,6 +144,10 @@ void store_items_get(struct item *items, size_t len);
 /* Whether a visit could be counted now: 0 or 503, with store_error(). */
 int store_ping(void);
 
+/* The same for an operator: changes nothing, not even for a moment that others
+ * could see. Gives 0 or an exit code, with store_error(). */
+int store_check(void);
+
 /*
  * Does what is due by the clock (SYNC=everysec). Gives the milliseconds after
  * which it wants to be called again, or -1: not before the next store_add.

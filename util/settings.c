@@ -269,8 +269,11 @@ static void say_takes(const struct setting *row, char *out, size_t cap)
 	}
 }
 
+/* Where the value of each row came from; NULL: its default. */
+static const char *sources[TABLE_LEN];
+
 static int set_value(struct settings *s, const struct setting *row,
-		     const char *value)
+		     const char *value, const char *source)
 {
 	static int (*const setters[])(struct settings *, const struct setting *,
 				      const char *) = {
@@ -280,6 +283,7 @@ static int set_value(struct settings *s, const struct setting *row,
 		[SECRET] = set_secret,
 	};
 
+	sources[row - table] = source;
 	return setters[row->kind](s, row, value);
 }
 
@@ -287,11 +291,14 @@ static int set_row(struct settings *s, const struct setting *row, char *error,
 		   size_t cap)
 {
 	const char *value = getenv(row->name);
+	const char *source = "the environment";
 	char takes[160];
 
-	if (!value || !*value)
+	if (!value || !*value) {
 		value = row->value;
-	if (!value || set_value(s, row, value) == 0)
+		source = NULL;
+	}
+	if (!value || set_value(s, row, value, source) == 0)
 		return 0;
 	say_takes(row, takes, sizeof(takes));
 	snprintf(error, cap, "%s=%.200s: takes %s", row->name,
@@ -303,14 +310,31 @@ static int set_row(struct settings *s, const struct setting *row, char *error,
  * Secrets in files
  */
 
-/* NAME_FILE of a secret, or NULL. */
+/* What systemd's LoadCredential= has put there under the lower-case name,
+ * unless the variable itself is set; or NULL. Valid until the next call. */
+static const char *secret_credential(const struct setting *row)
+{
+	static char path[PATH_MAX];
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	const char *value = getenv(row->name);
+
+	if (!folder || (value && *value))
+		return NULL;
+	int n = snprintf(path, sizeof(path), "%s/", folder);
+	for (const char *p = row->name; *p && n < PATH_MAX - 1; p++)
+		path[n++] = ascii_lower(*p);
+	path[n < PATH_MAX ? n : PATH_MAX - 1] = '\0';
+	return access(path, F_OK) == 0 ? path : NULL;
+}
+
+/* NAME_FILE of a secret, or its credential, or NULL. */
 static const char *secret_path(const struct setting *row)
 {
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s_FILE", row->name);
 	const char *path = getenv(name);
-	return path && *path ? path : NULL;
+	return path && *path ? path : secret_credential(row);
 }
 
 /* Where the content of its file is kept. Pages of rows that are not secrets are
@@ -372,6 +396,7 @@ static const char *set_from_file(struct settings *s, const struct setting *row,
 		return "it is longer, or more than one line of text";
 	memcpy(room, text, len + 1);
 	*text_at(s, row) = room;
+	sources[row - table] = "a file";
 	return NULL;
 }
 
@@ -433,7 +458,8 @@ static int spread_part(struct settings *s, const char *name, const char *part,
 		*text_at(s, row) = NULL;
 		return 0;
 	}
-	if (set_value(s, row, part ? part : row->value) == 0)
+	if (set_value(s, row, part ? part : row->value,
+		      part ? "REDIS_URL" : NULL) == 0)
 		return 0;
 	say_takes(row, takes, sizeof(takes));
 	snprintf(error, cap, "REDIS_URL=...: what it gives for %s takes %s",
@@ -516,6 +542,40 @@ int settings_read(struct settings *s, char *error, size_t cap)
 		return refuse(error);
 	}
 	return 0;
+}
+
+static void show_value(const struct settings *s, const struct setting *row,
+		       FILE *to)
+{
+	const char *at = (const char *)s + row->offset;
+	const char *text = row->kind == NUMBER || row->kind == WORD
+				   ? NULL
+				   : *(const char *const *)(const void *)at;
+	int number = text ? 0 : *(const int *)(const void *)at;
+
+	if (row->kind == WORD) {
+		const char *word = row->words;
+
+		while (number-- > 0)
+			word += strcspn(word, "|") + 1;
+		fprintf(to, "%.*s", (int)strcspn(word, "|"), word);
+	} else if (row->kind == NUMBER &&
+		   (sources[row - table] || row->value)) {
+		fprintf(to, "%d", number);
+	} else if (row->kind == SECRET && text) {
+		fprintf(to, "...");
+	} else {
+		fprintf(to, "%s", text ? text : row->shown ? row->shown : "");
+	}
+}
+
+void settings_show(const struct settings *s, FILE *to)
+{
+	for (size_t i = 0; i < TABLE_LEN; i++) {
+		fprintf(to, "%s=", table[i].name);
+		show_value(s, &table[i], to);
+		fprintf(to, "\t(%s)\n", sources[i] ? sources[i] : "default");
+	}
 }
 
 void settings_print(FILE *to)

@@ -66,6 +66,9 @@ int settings_read(struct settings *s, char *error, size_t cap);
  */
 int settings_read_secrets(struct settings *s, char *error, size_t cap);
 
+/* Every setting with its value, but for secrets, and where it came from. */
+void settings_show(const struct settings *s, FILE *to);
+
 /* The table of settings, for --help. */
 void settings_print(FILE *to);
 

@@ -128,6 +128,13 @@ int store_ping(void)
 	return status;
 }
 
+int store_check(void)
+{
+	if (store_ping() == 0)
+		return 0;
+	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
+}
+
 /* Brings to disk what was written to a file and not synced. */
 static int store_sync_file(struct disk_file *file)
 {

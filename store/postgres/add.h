@@ -9,6 +9,9 @@
  * log. */
 int add_probe(void);
 
+/* The same without any change: all of it is undone. */
+int add_check(void);
+
 /* Forgets what is known of counters, and frees memory. */
 void add_forget(void);
 

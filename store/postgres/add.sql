@@ -1,7 +1,7 @@
 -- Adds the visits of a turn, and reads counters without visits in it.
 --   $1 text[]  names, each once
 --   $2 int8[]  how many visits of each; 0 only reads
---   $3 date    today
+--   $3 date    today; NULL: the clock is wrong, and no day is touched
 --   $4 int8    the largest total
 --   $5 int8    how many counters with names there may be; NULL: visits are added
 --              to rows that exist, and to the home counter, and nothing is pruned.
@@ -49,9 +49,9 @@ WITH turn AS (
 	INSERT INTO visit_history AS h (name, day, base)
 	SELECT a.name, $3::date, a.visits - t.n
 	FROM added a JOIN turn t USING (name)
-	WHERE a.is_new OR NOT EXISTS (
+	WHERE $3::date IS NOT NULL AND (a.is_new OR NOT EXISTS (
 		SELECT FROM visit_history o
-		WHERE o.name = a.name AND o.day = $3::date)
+		WHERE o.name = a.name AND o.day = $3::date))
 	ORDER BY a.name COLLATE "C"
 	ON CONFLICT (name, day) DO UPDATE SET base = least(h.base, excluded.base)
 	RETURNING h.name, h.base

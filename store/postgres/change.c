@@ -29,9 +29,8 @@ int store_set(struct slice counter, int64_t value)
 	struct pq_step steps[] = {
 		{.statement = STATEMENT_LOCK},
 		{.statement = STATEMENT_SET,
-		 .len = 4,
-		 .values = {name.text, total.text, session_today_text(),
-			    limit.text}},
+		 .len = 3,
+		 .values = {name.text, total.text, limit.text}},
 	};
 
 	cache_bury(counter);

@@ -2,4 +2,4 @@
 SELECT t.i, coalesce(c.visits, 0), NULL::int8, false
 FROM unnest($1::text[], $2::int8[]) WITH ORDINALITY AS t (name, n, i)
 JOIN visit_counter c USING (name)
-WHERE $3::date IS NOT NULL
+WHERE ($3::date IS NULL) IS NOT NULL

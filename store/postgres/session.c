@@ -80,6 +80,11 @@ int session_open(const struct settings *settings, int epoll)
 	return pq_open(&session.pq, settings, session_texts, epoll);
 }
 
+const char *session_text(enum statement statement)
+{
+	return session_texts[statement];
+}
+
 void session_close(void)
 {
 	pq_close(&session.pq);
@@ -109,8 +114,7 @@ const struct date_day *session_today(void)
 
 const char *session_today_text(void)
 {
-	session_today();
-	return session.today_text;
+	return day_precedes_build(session_today()) ? NULL : session.today_text;
 }
 
 bool session_is_state(const char *state)

@@ -28,6 +28,9 @@ enum statement {
 	STATEMENTS_LEN
 };
 
+/* The text of a statement. */
+const char *session_text(enum statement statement);
+
 /* Commands that make missing tables. */
 extern const char session_make_counters[], session_make_items[];
 

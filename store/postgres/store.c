@@ -45,6 +45,13 @@ int store_ping(void)
 	return add_probe();
 }
 
+int store_check(void)
+{
+	if (add_check() == 0)
+		return 0;
+	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
+}
+
 const char *store_durability(void)
 {
 	const char *durability = session_pq()->durability;
@@ -101,12 +108,15 @@ int store_tick(void)
 
 int store_prepare(const struct settings *settings)
 {
-	return session_check(settings) ? EXIT_DATA : 0;
+	(void)settings;
+	return 0;
 }
 
 /* A server that is down now is no reason to end. */
 int store_open(const struct settings *settings)
 {
+	if (session_check(settings))
+		return EXIT_DATA;
 	store_epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (store_epoll < 0) {
 		fail("cannot watch connections:");

@@ -5,7 +5,7 @@
 --   that is ahead for one visit must not cost the others
 -- Answer: {'ok', total, its base today, 1 if the counter is new, else 0}; or
 --   the error of INCRBY
-if not base then
+if dated and not base then
   base = new and '0' or was
   redis.call('HSET', KEYS[2], ARGV[2], base)
   local more = redis.call('HLEN', KEYS[2]) - tonumber(ARGV[5])
@@ -21,4 +21,5 @@ else
   local sum = redis.pcall('INCRBY', KEYS[1], ARGV[1])
   if type(sum) == 'table' then return sum end
 end
-return {'ok', redis.call('GET', KEYS[1]), base, new and 1 or 0}
+local total = redis.call('GET', KEYS[1])
+return {'ok', total, base or total, new and 1 or 0}

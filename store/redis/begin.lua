@@ -4,12 +4,14 @@
 --
 -- KEYS: 1 the total, 2 the hash of its days; 3 the set of the names, but not
 --   for the home counter and not in a Cluster
--- ARGV: 1 a number, 2 today, 3 the counter's name; 4 with KEYS[3] how many
---   names there may be, else yes or no: the counter may be made
+-- ARGV: 1 a number; 2 today, or nothing: the clock is wrong; 3 the counter's
+--   name; 4 with KEYS[3] how many names there may be, else yes or no: the
+--   counter may be made
 -- Answer: {'garbage', text}: the total is not a number; {'full'}: no room for
 --   the name; {'new'}: the counter may not be made
 local was = redis.call('GET', KEYS[1])
 local base = redis.pcall('HGET', KEYS[2], ARGV[2])
+local dated = ARGV[2] ~= ''
 if type(base) == 'table' then
   return redis.error_reply(base.err .. ' (' .. KEYS[2] .. ')')
 end

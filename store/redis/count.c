@@ -190,7 +190,9 @@ static void count_take_today(const struct ask *ask, const redisReply *base)
 	struct mark *mark = ask->mark;
 	bool is_marked = count_is_marked(ask);
 
-	t->today = t->n;
+	t->today = redis_is_dated() ? t->n : 0;
+	if (!redis_is_dated())
+		return;
 	if (base && redis_is_text(base)) {
 		int64_t value = count_read_base(base);
 

@@ -205,6 +205,18 @@ int store_ping(void)
 	return status;
 }
 
+int store_check(void)
+{
+	int status = pipeline_begin();
+
+	redis_day();
+	if (!status)
+		status = redis_change(REDIS_CHECK, SLICE(STORE_HOME), 0, false);
+	if (!status)
+		return 0;
+	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
+}
+
 int store_look(void)
 {
 	const struct resp_facts *facts = &pipeline_server()->facts;

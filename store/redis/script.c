@@ -1,5 +1,6 @@
 #include "store/redis/script.h"
 
+#include "store/day.h"
 #include "store/net/pipeline.h"
 #include "util/date.h"
 #include "util/text.h"
@@ -29,10 +30,17 @@ static const char script_book[] = {
 #include "store/redis/book.lua.inc"
 };
 
+static const char script_check[] = {
+#include "store/redis/total.lua.inc"
+#include "store/redis/begin.lua.inc"
+#include "store/redis/check.lua.inc"
+};
+
 static const struct slice scripts[] = {
 	[REDIS_ADD] = {script_add, sizeof(script_add)},
 	[REDIS_SET] = {script_set, sizeof(script_set)},
 	[REDIS_DROP] = {script_drop, sizeof(script_drop)},
+	[REDIS_CHECK] = {script_check, sizeof(script_check)},
 };
 
 int64_t redis_day(void)
@@ -41,9 +49,15 @@ int64_t redis_day(void)
 	return day.number;
 }
 
+bool redis_is_dated(void)
+{
+	return !day_precedes_build(&day);
+}
+
 static struct slice script_today(void)
 {
-	return (struct slice){day.text, DATE_DAY_SIZE};
+	return redis_is_dated() ? (struct slice){day.text, DATE_DAY_SIZE}
+				: SLICE("");
 }
 
 void redis_make_keys(struct redis_keys *keys, struct slice counter)

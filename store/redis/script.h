@@ -29,6 +29,8 @@ void redis_make_keys(struct redis_keys *keys, struct slice counter);
 /* Reads the clock: the commands added until the next call of this are about
  * that local day. Gives its number. */
 int64_t redis_day(void);
+/* Whether the clock is right, so that visits belong to it. */
+bool redis_is_dated(void);
 
 static inline struct slice redis_number(char out[NUMBER_MAX], int64_t value)
 {
@@ -49,7 +51,7 @@ size_t redis_get_total(const struct redis_keys *keys);
  * set, the seconds to mark it as dropped. `is_booked`: in a Cluster, the name
  * is in the set of the names already.
  */
-enum redis_script { REDIS_ADD, REDIS_SET, REDIS_DROP };
+enum redis_script { REDIS_ADD, REDIS_SET, REDIS_DROP, REDIS_CHECK };
 size_t redis_run_script(enum redis_script script, struct slice counter,
 			const struct redis_keys *keys, int64_t number,
 			bool is_booked);

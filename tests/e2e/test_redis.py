@@ -170,7 +170,7 @@ def test_what_gets_a_503_is_not_counted(store, name, key, visits):
 
 # What the README says that a user needs.
 COMMANDS = ("eval get set setnx incr incrby del hget hset hdel hkeys hlen"
-            " hincrby sadd sismember scard srem sscan ping").split()
+            " hincrby hgetall sadd sismember scard srem sscan ping").split()
 KEYS = ["visit_*", "item:*"]
 
 
