@@ -148,7 +148,7 @@ static void commit_tally_up(struct turn *turn)
 /*
  * Whether a job that is not counted finds no counter: the counter does not
  * exist, or this turn made it and the job came before its first visit, or there
- * was no room for it (507).
+ * was no room for it (507), or the store cannot hold its name (400).
  */
 static bool commit_finds_none(const struct tally *tally,
 			      const struct place *place)
@@ -156,7 +156,8 @@ static bool commit_finds_none(const struct tally *tally,
 	if (place->job.reason == REASON_COUNTED)
 		return false;
 	if (tally->status)
-		return tally->status == 404 || tally->status == 507;
+		return tally->status == 404 || tally->status == 507 ||
+		       tally->status == 400;
 	return tally->is_new && place->visits == 0;
 }
 

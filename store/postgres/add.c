@@ -399,6 +399,16 @@ int add_check(void)
 	return session_is_state(UNDONE_STATE) ? 0 : status;
 }
 
+/* A name that the database cannot hold was never counted, and cannot be. */
+static void add_refuse_name(struct tally *t)
+{
+	session_fail_letter();
+	t->status = t->n > 0 ? 400 : 404;
+	t->error = store_answer();
+	t->total = t->today = 0;
+	t->is_new = false;
+}
+
 static void add_refuse(struct tally *tallies, size_t len)
 {
 	const char *error = store_answer();
@@ -411,6 +421,16 @@ static void add_refuse(struct tally *tallies, size_t len)
 	}
 }
 
+static void add_ask_one(struct tally *t, int64_t until)
+{
+	if (add_make(t, 1, until) == 0)
+		return;
+	if (session_lacks_letter())
+		add_refuse_name(t);
+	else
+		add_refuse(t, 1);
+}
+
 /* Asks PostgreSQL. A row that is refused does not fail the others of its
  * adding. */
 static void add_ask(struct tally *tallies, size_t len, int64_t until)
@@ -419,8 +439,7 @@ static void add_ask(struct tally *tallies, size_t len, int64_t until)
 
 	if (status && session_is_of_a_row()) {
 		for (size_t i = 0; i < len; i++)
-			if (add_make(&tallies[i], 1, until))
-				add_refuse(&tallies[i], 1);
+			add_ask_one(&tallies[i], until);
 		return;
 	}
 	/* That counters can be read does not say that visits count again. */

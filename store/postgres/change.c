@@ -39,6 +39,10 @@ int store_set(struct slice counter, int64_t value)
 	if (!status)
 		status = session_judge_table(
 			session_call(steps, 2, session_make_counters, until));
+	if (status && session_lacks_letter()) {
+		session_fail_letter();
+		return 400;
+	}
 	failure_tell(FAILURE_HOME, status);
 	const char *error = store_error();
 	enum fault fault = failure_fault();
@@ -81,7 +85,7 @@ static int change_drop(struct slice counter, int64_t until)
 		if (!status)
 			status = pq_call(session_pq(), &step, 1, until);
 	}
-	if (!status && PQntuples(step.result) == 0)
+	if (status ? session_lacks_letter() : PQntuples(step.result) == 0)
 		status = 404;
 	session_clear(&step, 1);
 	return status;

@@ -4,7 +4,7 @@
 --   $3 text  default_transaction_isolation, or NULL
 -- Gives the durability of a commit, what is known of the table of counters (struct
 -- pq_facts): whether it is there, whether its name is unique, and the type of its
--- visits; whether the session is our own, and its default level of isolation.
+-- visits; whether the session is our own, and its default level of isolation; and the encoding of the database.
 SELECT current_setting('synchronous_commit'),
 	to_regclass('visit_counter') IS NOT NULL,
 	EXISTS (
@@ -18,6 +18,7 @@ SELECT current_setting('synchronous_commit'),
 		AND attname = 'visits' AND NOT attisdropped),
 	pg_backend_pid() = $1::int4,
 	current_setting('default_transaction_isolation'),
+	current_setting('server_encoding'),
 	CASE WHEN pg_backend_pid() = $1::int4 AND $2::text IS NOT NULL
 		THEN set_config('statement_timeout', $2::text, false) END,
 	CASE WHEN pg_backend_pid() = $1::int4 AND $3::text IS NOT NULL

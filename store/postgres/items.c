@@ -101,12 +101,16 @@ static int items_create(struct item *new, size_t len, int64_t until)
 
 static void items_refuse_new(struct item *new, size_t len)
 {
+	int status = session_lacks_letter() ? 400 : 503;
+
+	if (status == 400)
+		session_fail_letter();
 	const char *error = store_answer();
 
 	for (size_t i = 0; i < len; i++) {
 		if (!items_is_wanted(&new[i]))
 			continue;
-		new[i].status = 503;
+		new[i].status = status;
 		new[i].error = error;
 	}
 }
@@ -132,7 +136,8 @@ void store_items_create(struct item *new, size_t len)
 				items_refuse_new(&new[i], 1);
 		return;
 	}
-	failure_tell(FAILURE_ITEMS, status);
+	if (!status || !session_lacks_letter())
+		failure_tell(FAILURE_ITEMS, status);
 	if (status)
 		items_refuse_new(new, len);
 }

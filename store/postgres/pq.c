@@ -307,6 +307,8 @@ static void pq_learn(struct pq *pq, const PGresult *result)
 		.is_read_committed =
 			strcmp(PQgetvalue(result, 0, 5), "read committed") == 0,
 	};
+	snprintf(pq->facts.encoding, sizeof(pq->facts.encoding), "%s",
+		 PQgetvalue(result, 0, 6));
 }
 
 static enum net_step pq_go_on_asking(struct pq *pq)

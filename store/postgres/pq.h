@@ -33,6 +33,7 @@ struct pq_facts {
 	bool fits;     /* it has a unique name and visits of integers, */
 	bool is_small; /* of 32 bits */
 	bool is_read_committed; /* a transaction, by default */
+	char encoding[32];	/* of the database: "UTF8" */
 };
 
 struct pq {

@@ -133,6 +133,19 @@ bool session_is_of_a_row(void)
 	       strncmp(session.pq.sqlstate, "23", 2) == 0;
 }
 
+bool session_lacks_letter(void)
+{
+	return session_is_state("22P05") || /* untranslatable_character */
+	       session_is_state("22021");   /* not_in_repertoire */
+}
+
+void session_fail_letter(void)
+{
+	fail_own("PostgreSQL cannot hold this text: the encoding of its "
+		 "database is %s",
+		 session.pq.facts.encoding);
+}
+
 int session_call(struct pq_step *steps, int len, const char *commands,
 		 int64_t until)
 {

@@ -28,6 +28,11 @@ enum statement {
 	STATEMENTS_LEN
 };
 
+/* Whether the last call failed because the database's encoding has no such
+ * letter; and the reason of such a 400. */
+bool session_lacks_letter(void);
+void session_fail_letter(void);
+
 /* The text of a statement. */
 const char *session_text(enum statement statement);
 

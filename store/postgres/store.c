@@ -87,6 +87,11 @@ int store_look(void)
 	}
 	log_info("%s: %s", pq->peer.name, pq->durability);
 	store_tell_begin();
+	if (strcmp(pq->facts.encoding, "UTF8") != 0)
+		log_warn("%s: the encoding of its database is %s, and not "
+			 "UTF8: names and items with letters that it does not "
+			 "have get a 400",
+			 pq->peer.name, pq->facts.encoding);
 	if (strstr(pq->durability, " off"))
 		log_warn("%s loses answered visits when it loses its power: "
 			 "set synchronous_commit=on",

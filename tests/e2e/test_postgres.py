@@ -17,7 +17,7 @@ from load import TOKEN, Load
 from postgres_server import USER, PostgresServer
 from proxy import Proxy
 from visitd import (MAX, PostgresStore, Server, command, number, recovered,
-                    refusal, wait_for)
+                    refusal, render, wait_for)
 
 pytestmark = pytest.mark.store("postgres")
 
@@ -166,6 +166,37 @@ def test_u_0000_is_400(server, store):
         assert reply.status == 400
         assert "U+0000" in reply.json["error"]
     assert "items" not in tables(store)
+
+
+def test_an_encoding_that_lacks_letters(store):
+    """A name or an item that it cannot hold is a 400 of its own."""
+    store.server.call("DROP DATABASE IF EXISTS latin")
+    store.server.call("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C'"
+                      " TEMPLATE template0")
+    with Server(store, DB_NAME="latin", WORKERS=1,
+                ADMIN_TOKEN=TOKEN) as server:
+        assert "LATIN1, and not UTF8" in server.stderr()
+        far, near = "/hit/%E8%AF%BB", "/hit/%C3%BC"
+        replies = visitd.in_a_turn(server, [
+            render(target=target) for target in
+            ("/hit/a", far, near, "/", "/visits/%E8%AF%BB", "/hit/a")])
+        assert [reply.status for reply in replies] == [
+            200, 400, 200, 200, 404, 200]
+        assert "LATIN1" in replies[1].text
+        assert replies[5].number == 2
+        assert server.get("/visits/%C3%BC").number == 1
+        assert put(server, "%E8%AF%BB", 5).status == 400
+        assert put(server, "%C3%BC", 5).status == 200
+        assert server.request("DELETE", "/visits/%E8%AF%BB",
+                              ADMIN).status == 404
+        replies = visitd.in_a_turn(server, [
+            render("POST", "/items", JSON, b'{"name":"%s"}' % name.encode())
+            for name in ("a", "\u8bfb", "\u00fc")])
+        assert [reply.status for reply in replies] == [201, 400, 201]
+        assert make_item(server, "\u8bfb").status == 400
+        assert make_item(server, "a", "\u8bfb").status == 400
+        visitd.health(server, 200)
+        assert "error" not in server.stderr()
 
 
 @pytest.mark.parametrize("column", ["integer", "int4 NOT NULL", "bigint"])
