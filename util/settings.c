@@ -3,16 +3,13 @@
 #include "util/date.h"
 #include "util/log.h"
 #include "util/number.h"
+#include "util/secret.h"
 #include "util/url.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum kind { NUMBER, WORD, TEXT, ADDRESS, PREFIX, KEY, SECRET };
 
@@ -214,19 +211,10 @@ static int set_prefix(struct settings *s, const struct setting *row,
 	return 0;
 }
 
-/* A second line in a file, or a NUL, would be somebody's mistake. */
-static bool is_secret(const char *value)
-{
-	for (const char *p = value; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			return false;
-	return strlen(value) <= SETTINGS_SECRET_MAX;
-}
-
 static int set_secret(struct settings *s, const struct setting *row,
 		      const char *value)
 {
-	if (!is_secret(value))
+	if (!secret_is_good(value))
 		return -1;
 	*text_at(s, row) = value;
 	return 0;
@@ -310,100 +298,19 @@ static int set_row(struct settings *s, const struct setting *row, char *error,
  * Secrets in files
  */
 
-/* What systemd's LoadCredential= has put there under the lower-case name,
- * unless the variable itself is set; or NULL. Valid until the next call. */
-static const char *secret_credential(const struct setting *row)
-{
-	static char path[PATH_MAX];
-	const char *folder = getenv("CREDENTIALS_DIRECTORY");
-	const char *value = getenv(row->name);
-
-	if (!folder || (value && *value))
-		return NULL;
-	int n = snprintf(path, sizeof(path), "%s/", folder);
-	for (const char *p = row->name; *p && n < PATH_MAX - 1; p++)
-		path[n++] = ascii_lower(*p);
-	path[n < PATH_MAX ? n : PATH_MAX - 1] = '\0';
-	return access(path, F_OK) == 0 ? path : NULL;
-}
-
-/* NAME_FILE of a secret, or its credential, or NULL. */
-static const char *secret_path(const struct setting *row)
-{
-	char name[64];
-
-	snprintf(name, sizeof(name), "%s_FILE", row->name);
-	const char *path = getenv(name);
-	return path && *path ? path : secret_credential(row);
-}
-
 /* Where the content of its file is kept. Pages of rows that are not secrets are
  * never touched. */
-static char *secret_room(const struct setting *row)
+static char *room_of_secret(const struct setting *row)
 {
 	static char rooms[TABLE_LEN][SETTINGS_SECRET_MAX + 1];
 
 	return rooms[row - table];
 }
 
-/* Up to `cap` bytes of a file, none other than a regular one: the length, or
- * -1 with errno. */
-static ssize_t read_file(const char *path, char *bytes, size_t cap)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	size_t len = 0;
-	ssize_t n = -1;
-
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		while ((n = read(fd, bytes + len, cap - len)) > 0)
-			len += (size_t)n;
-	else
-		errno = EINVAL;
-	int error = errno;
-	close(fd);
-	errno = error;
-	return n < 0 ? -1 : (ssize_t)len;
-}
-
-/* The newline that an editor or a shell puts behind it is no part of it. */
-static size_t without_newline(const char *text, size_t len)
-{
-	if (len > 0 && text[len - 1] == '\n')
-		len--;
-	if (len > 0 && text[len - 1] == '\r')
-		len--;
-	return len;
-}
-
-/* Sets a secret to what its file holds; NULL, or what is wrong with that. */
-static const char *set_from_file(struct settings *s, const struct setting *row,
-				 const char *path)
-{
-	char text[SETTINGS_SECRET_MAX + 3];
-	char *room = secret_room(row);
-	ssize_t n = read_file(path, text, sizeof(text) - 1);
-
-	if (n < 0)
-		return strerror(errno);
-	size_t len = without_newline(text, (size_t)n);
-	text[len] = '\0';
-	if (len == 0)
-		return "it is empty";
-	if (strlen(text) < len || !is_secret(text))
-		return "it is longer, or more than one line of text";
-	memcpy(room, text, len + 1);
-	*text_at(s, row) = room;
-	sources[row - table] = "a file";
-	return NULL;
-}
-
 static int read_secret(struct settings *s, const struct setting *row,
 		       char *error, size_t cap)
 {
-	const char *path = secret_path(row), *value = getenv(row->name);
+	const char *path = secret_path(row->name), *value = getenv(row->name);
 
 	if (!path)
 		return 0;
@@ -414,9 +321,12 @@ static int read_secret(struct settings *s, const struct setting *row,
 			 row->name, path, row->name);
 		return -1;
 	}
-	const char *fault = set_from_file(s, row, path);
-	if (!fault)
+	const char *fault = secret_read(path, room_of_secret(row));
+	if (!fault) {
+		*text_at(s, row) = room_of_secret(row);
+		sources[row - table] = "a file";
 		return 0;
+	}
 	snprintf(error, cap,
 		 "%s_FILE=%.200s: takes a file that holds 1 to %d bytes in one "
 		 "line: %s",
@@ -442,7 +352,7 @@ static bool is_set(const struct setting *row)
 	const char *value = getenv(row->name);
 
 	return (value && *value) ||
-	       (row->kind == SECRET && secret_path(row) != NULL);
+	       (row->kind == SECRET && secret_path(row->name) != NULL);
 }
 
 /* A part of a URL becomes a setting that is not set by itself. */

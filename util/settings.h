@@ -8,12 +8,14 @@
 #ifndef UTIL_SETTINGS_H
 #define UTIL_SETTINGS_H
 
+#include "util/secret.h"
+
 #include <stddef.h>
 #include <stdio.h>
 
 enum {
-	SETTINGS_SECRET_MAX = 4096, /* bytes */
-	SETTINGS_KEY_MAX = 200,	    /* of REDIS_PREFIX, and of REDIS_KEY */
+	SETTINGS_SECRET_MAX = SECRET_MAX,
+	SETTINGS_KEY_MAX = 200, /* of REDIS_PREFIX, and of REDIS_KEY */
 };
 
 enum sync_mode { SYNC_ALWAYS, SYNC_EVERYSEC, SYNC_NO };

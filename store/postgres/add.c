@@ -23,7 +23,6 @@
 #include "util/hash.h"
 #include "util/reason.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,7 +86,7 @@ static void add_forget_yesterday(const struct date_day *today)
  * The call
  */
 
-static int64_t add_largest_total(void)
+int64_t add_largest_total(void)
 {
 	return session_pq()->facts.is_small ? INT32_MAX : INT64_MAX;
 }
@@ -347,56 +346,6 @@ static int add_make(struct tally *tallies, size_t len, int64_t until)
 					     until)
 				 : add_read(asked, len, until);
 	return status ? status : add_finish(asked, len, locks, until);
-}
-
-/* What undoes the commands of a check, by failing after all of them went well,
- * also those that a trigger has put off to the commit. */
-#define UNDONE_STATE "VC001"
-static const char add_undo[] =
-	"; SET CONSTRAINTS ALL IMMEDIATE; DO $$ BEGIN RAISE 'a check of "
-	"visitd, "
-	"undone' USING ERRCODE = '" UNDONE_STATE "'; END $$";
-
-/* Writes the statement with the values of a probe in it, since several commands
- * at once have no parameters. */
-static void add_write_check(char *to, size_t cap)
-{
-	char values[6][32] = {"'{" STORE_HOME "}'", "'{0}'"};
-	size_t n = strlen(to);
-
-	const char *today = session_today_text();
-	snprintf(values[2], sizeof(values[2]), "%s%s%s", today ? "'" : "",
-		 today ? today : "NULL", today ? "'" : "");
-	snprintf(values[3], sizeof(values[3]), "%s",
-		 session_number(add_largest_total()).text);
-	snprintf(values[4], sizeof(values[4]), "%d",
-		 session_settings()->max_counters);
-	snprintf(values[5], sizeof(values[5]), "true");
-	for (const char *p = session_text(STATEMENT_ADD); *p && n < cap - 1;
-	     p++) {
-		if (*p == '$' && p[1] >= '1' && p[1] <= '6')
-			n += (size_t)snprintf(to + n, cap - n, "%s",
-					      values[*++p - '1']);
-		else
-			to[n++] = *p;
-	}
-	snprintf(to + n, cap - n, "%s", add_undo);
-}
-
-int add_check(void)
-{
-	static char commands[16384];
-	int64_t until = session_deadline();
-	int status = session_check_table(until);
-
-	if (status)
-		return status;
-	snprintf(commands, sizeof(commands), "%s; ",
-		 session_pq()->facts.is_there ? session_text(STATEMENT_LOCK)
-					      : session_make_counters);
-	add_write_check(commands, sizeof(commands));
-	status = session_judge_table(pq_run(session_pq(), commands, until));
-	return session_is_state(UNDONE_STATE) ? 0 : status;
 }
 
 /* A name that the database cannot hold was never counted, and cannot be. */

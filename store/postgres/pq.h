@@ -60,15 +60,6 @@ struct pq_step {
 	PGresult *result; /* out: NULL after a failure */
 };
 
-/* Whether the settings say where one server is. Gives 0, or 503 with fail(). */
-int pq_check(const struct settings *settings);
-
-/* `texts` ends with a NULL; both arguments must outlive it. Gives 0, or 503
- * with fail(). */
-int pq_open(struct pq *pq, const struct settings *settings,
-	    const char *const *texts, int epoll);
-void pq_close(struct pq *pq);
-
 /* There is a conversation, and its facts are known. Gives 0, or 503 with
  * fail().
  */

@@ -2,6 +2,7 @@
 
 #include "store/day.h"
 #include "store/failure.h"
+#include "store/postgres/pq_open.h"
 #include "util/clock.h"
 
 #include <inttypes.h>

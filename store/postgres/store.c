@@ -18,6 +18,7 @@
 #include "store/failure.h"
 #include "store/postgres/add.h"
 #include "store/postgres/cache.h"
+#include "store/postgres/check.h"
 #include "store/postgres/items.h"
 #include "store/postgres/session.h"
 #include "util/log.h"
@@ -47,7 +48,7 @@ int store_ping(void)
 
 int store_check(void)
 {
-	if (add_check() == 0)
+	if (check_visit() == 0)
 		return 0;
 	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
 }

@@ -20,7 +20,7 @@ FUZZ_OBJ_parse := http/parse.o util/number.o
 FUZZ_OBJ_chunks := http/chunks.o $(FUZZ_OBJ_parse)
 FUZZ_OBJ_json := util/hash.o util/json.o util/utf8.o
 FUZZ_OBJ_accept := site/accept.o $(FUZZ_OBJ_parse)
-FUZZ_OBJ_settings := util/settings.o util/date.o util/number.o util/url.o
+FUZZ_OBJ_settings := util/settings.o util/date.o util/number.o util/secret.o util/url.o
 FUZZ_OBJ_table := $(patsubst %.c,%.o,$(call store_src,file)) $(patsubst %.c,%.o,$(filter-out \
 	util/log.c,$(wildcard util/*.c)))
 FUZZ_WRAP_table := clock_gettime nanosleep fsync fdatasync

@@ -1,0 +1,63 @@
+/*
+ * What a visit does, undone: for `visitd check`. All commands are one string,
+ * and so one transaction through any pooler; the last one fails, which undoes
+ * them.
+ */
+#include "store/postgres/check.h"
+
+#include "store/postgres/add.h"
+#include "store/postgres/session.h"
+#include "store/store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What undoes the commands of a check, by failing after all of them went well,
+ * also those that a trigger has put off to the commit. */
+#define UNDONE_STATE "VC001"
+static const char check_undo[] =
+	"; SET CONSTRAINTS ALL IMMEDIATE; DO $$ BEGIN RAISE 'a check of "
+	"visitd, "
+	"undone' USING ERRCODE = '" UNDONE_STATE "'; END $$";
+
+/* Writes the statement with the values of a probe in it, since several commands
+ * at once have no parameters. */
+static void check_write(char *to, size_t cap)
+{
+	char values[6][32] = {"'{" STORE_HOME "}'", "'{0}'"};
+	size_t n = strlen(to);
+
+	const char *today = session_today_text();
+	snprintf(values[2], sizeof(values[2]), "%s%s%s", today ? "'" : "",
+		 today ? today : "NULL", today ? "'" : "");
+	snprintf(values[3], sizeof(values[3]), "%s",
+		 session_number(add_largest_total()).text);
+	snprintf(values[4], sizeof(values[4]), "%d",
+		 session_settings()->max_counters);
+	snprintf(values[5], sizeof(values[5]), "true");
+	for (const char *p = session_text(STATEMENT_ADD); *p && n < cap - 1;
+	     p++) {
+		if (*p == '$' && p[1] >= '1' && p[1] <= '6')
+			n += (size_t)snprintf(to + n, cap - n, "%s",
+					      values[*++p - '1']);
+		else
+			to[n++] = *p;
+	}
+	snprintf(to + n, cap - n, "%s", check_undo);
+}
+
+int check_visit(void)
+{
+	static char commands[16384];
+	int64_t until = session_deadline();
+	int status = session_check_table(until);
+
+	if (status)
+		return status;
+	snprintf(commands, sizeof(commands), "%s; ",
+		 session_pq()->facts.is_there ? session_text(STATEMENT_LOCK)
+					      : session_make_counters);
+	check_write(commands, sizeof(commands));
+	status = session_judge_table(pq_run(session_pq(), commands, until));
+	return session_is_state(UNDONE_STATE) ? 0 : status;
+}
