@@ -699,10 +699,11 @@ def test_rights_that_come_and_go(store, role):
 
 
 def test_a_role_with_the_rights_of_the_readme(store, role):
-    text = re.sub(r"\s+", " ", (visitd.REPO / "README.md").read_text())
-    for rights in RIGHTS.values():
-        for right in rights:
-            assert f"GRANT {right} TO" in text, right
+    for file in ("README.md", "docs/visitd.8"):
+        text = re.sub(r"\s+", " ", (visitd.REPO / file).read_text())
+        for rights in RIGHTS.values():
+            for right in rights:
+                assert f"GRANT {right} TO" in text, (file, right)
     make_tables(store, role)
     store.call("INSERT INTO visit_history"
                " SELECT 'homepage', date '2001-01-01' + i, 0"

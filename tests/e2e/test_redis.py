@@ -197,10 +197,11 @@ def exercise(server, name):
 
 
 def test_a_user_with_the_rights_of_the_readme(own, redis):
-    text = re.sub(r"\s+", " ", (REPO / "README.md").read_text())
-    assert " ".join(["ACL SETUSER visitd on >secret",
-                     *(f"~{key}" for key in KEYS),
-                     *(f"+{name}" for name in COMMANDS)]) in text
+    for file in ("README.md", "docs/visitd.8"):
+        text = re.sub(r"\s+", " ", (REPO / file).read_text())
+        assert " ".join(["ACL SETUSER visitd on >secret",
+                         *(f"~{key}" for key in KEYS),
+                         *(f"+{name}" for name in COMMANDS)]) in text, file
     make_user(redis, COMMANDS)
     old = visitd.day(500)
     settings = {"REDIS_USER": "web", "REDIS_PASSWORD": "secret"}
