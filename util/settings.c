@@ -507,9 +507,14 @@ static int spread_part(struct settings *s, const char *name, const char *part,
 	return -1;
 }
 
+/* All of it or nothing: a URL that has become a bad one leaves the settings,
+ * and the texts that they point to, as they were. */
 static int spread_redis_url(struct settings *s, char *error, size_t cap)
 {
-	static char room[SETTINGS_SECRET_MAX + 8];
+	static char rooms[2][SETTINGS_SECRET_MAX + 8];
+	static int used;
+	char *room = rooms[!used];
+	struct settings tried = *s;
 	struct url url;
 
 	if (!s->redis_url)
@@ -535,9 +540,11 @@ static int spread_redis_url(struct settings *s, char *error, size_t cap)
 		{"REDIS_PASSWORD", url.password},
 	};
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-		if (spread_part(s, parts[i].name, parts[i].part, error, cap) <
-		    0)
+		if (spread_part(&tried, parts[i].name, parts[i].part, error,
+				cap) < 0)
 			return -1;
+	*s = tried;
+	used = !used;
 	return 0;
 }
 

@@ -250,6 +250,20 @@ static int add_again(struct asked *asked, int64_t until)
 	return add_fail_row(t->counter);
 }
 
+/* What the turn has committed of other counters stays counted. */
+static void add_once_more(struct asked *asked, int64_t until)
+{
+	struct tally *t = asked->tally;
+
+	if (add_again(asked, until) == 0)
+		return;
+	failure_tell(FAILURE_COUNTERS, 503);
+	t->status = 503;
+	t->error = store_answer();
+	t->total = t->today = 0;
+	t->is_new = false;
+}
+
 /* Reads the rows that were to be added to and were not, into adding.nows. */
 static int add_read_again(const struct asked *asked, size_t len, int64_t until)
 {
@@ -286,7 +300,7 @@ static int add_finish(struct asked *asked, size_t len, bool locked,
 		if (!asked[i].is_found && t->n == 0)
 			add_explain_unread(t);
 		else if (!asked[i].is_found && !add_explain(t, now++, locked))
-			status = add_again(&asked[i], until);
+			add_once_more(&asked[i], until);
 		if (!status && !t->status && t->n > 0)
 			add_know(t->counter);
 	}

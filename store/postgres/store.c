@@ -121,8 +121,6 @@ int store_prepare(const struct settings *settings)
 /* A server that is down now is no reason to end. */
 int store_open(const struct settings *settings)
 {
-	if (session_check(settings))
-		return EXIT_DATA;
 	store_epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (store_epoll < 0) {
 		fail("cannot watch connections:");
@@ -131,7 +129,8 @@ int store_open(const struct settings *settings)
 	if (session_open(settings, store_epoll))
 		return EXIT_SYSTEM;
 	cache_open(settings, store_epoll);
-	return 0;
+	/* Last, since a worker whose secret has become a bad one serves 503. */
+	return session_check(settings) ? EXIT_DATA : 0;
 }
 
 int store_close(void)

@@ -8,8 +8,10 @@ if not new then
   for i = 1, #days, 2 do
     local a, b = was == '0' and was or '-' .. was, ARGV[1]
     if (tonumber(days[i + 1]) or 0) < 0 then a, b = b, a end
-    redis.call('HINCRBY', KEYS[2], days[i], a)
-    redis.call('HINCRBY', KEYS[2], days[i], b)
+    -- What is no number is somebody else's, and stays.
+    if type(redis.pcall('HINCRBY', KEYS[2], days[i], a)) ~= 'table' then
+      redis.call('HINCRBY', KEYS[2], days[i], b)
+    end
   end
 end
 redis.call('SET', KEYS[1], ARGV[1])

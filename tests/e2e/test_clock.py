@@ -68,6 +68,20 @@ def test_a_clock_before_the_build_is_of_no_day(store):
     assert bases(store) == {visitd.day(): 4}
 
 
+@pytest.mark.store("redis")
+def test_a_base_that_is_no_number_stays(store):
+    """And a set moves the others once."""
+    with Server(store, ADMIN_TOKEN=TOKEN) as server:
+        assert server.visit() == 1
+        put_base(store, visitd.day(2), -5)
+        put_base(store, visitd.day(1), "oops")
+        assert server.request("PUT", "/visits", ADMIN,
+                              b'{"value": 1000}').status == 200
+        flat = store.call("HGETALL", "visit_history:{visit_counter:homepage}")
+        assert dict(zip(flat[::2], flat[1::2])) == {
+            visitd.day(2): "994", visitd.day(1): "oops", visitd.day(): "999"}
+
+
 def test_a_set_moves_all_days_along(store):
     """The jump is no visit of any of them."""
     with Server(store, ADMIN_TOKEN=TOKEN) as server:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 
@@ -696,6 +697,48 @@ def test_rights_that_come_and_go(store, role):
                 visitd.health(server, 200)
         assert server.stderr().count("permission denied") == 3
         assert server.stderr().count("works again") == 3
+
+
+def test_a_row_that_cannot_be_written_fails_alone(store):
+    """What else the turn has committed is counted and answered."""
+    with Server(store, WORKERS=1) as server:
+        for target in ("/hit/a", "/hit/b"):
+            assert server.get(target).number == 1
+        store.call("CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql"
+                   " AS $$BEGIN RETURN CASE NEW.name WHEN 'a' THEN NULL"
+                   " ELSE NEW END; END$$;"
+                   " CREATE TRIGGER t BEFORE UPDATE ON visit_counter"
+                   " FOR EACH ROW EXECUTE FUNCTION drops()")
+        replies = visitd.in_a_turn(server, [
+            render(target=target) for target in ("/", "/hit/a", "/hit/b")])
+        assert [reply.status for reply in replies] == [200, 503, 200]
+        assert dict(rows(store)) == {"homepage": 1, "a": 1, "b": 2}
+
+
+def test_a_url_in_a_file_that_becomes_a_bad_one(store):
+    """Its workers serve 503 until it is mended, and none dies."""
+    file = store.root / "url"
+    good = (f"postgresql:///{store.database}?host={store.server.folder}"
+            f"&port={store.server.port}&user={USER}")
+    file.write_text(good)
+    base = {name: "" for name in ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")}
+    with Server(store, **base, DATABASE_URL_FILE=file) as server:
+        assert server.visit() == 1
+        file.write_text("mysql://x/y")
+        before = set(server.workers())
+        server.kill(signal.SIGHUP)
+        wait_for(lambda: not before & set(server.workers()))
+        refusal(server)
+        file.write_text(good)
+        server.kill(signal.SIGHUP)
+        assert recovered(server) == 2
+
+
+def test_a_check_where_one_table_is_missing(store):
+    store.call("CREATE TABLE visit_counter"
+               " (name text PRIMARY KEY, visits int8 NOT NULL)")
+    assert command(store, "check").returncode == 0
+    assert tables(store) == ["visit_counter"]
 
 
 def test_a_role_with_the_rights_of_the_readme(store, role):

@@ -329,6 +329,24 @@ def test_a_url(scratch):
         port.release()
 
 
+def test_a_url_in_a_file_that_becomes_a_bad_one(store):
+    """The settings stay what they were, all of them."""
+    file = store.root / "url"
+    path = store.server.path.replace("/", "%2F")
+    file.write_text(f"redis://{path}/{store.database}")
+    base = {"REDIS_HOST": "", "REDIS_DB": "", "REDIS_URL_FILE": file}
+    with Server(store, **base) as server:
+        assert server.visit() == 1
+        for bad in ("redis://other.invalid:99999/1",
+                    f"redis://{'x' * 40}:%zz@other.invalid/1"):
+            file.write_text(bad)
+            before = set(server.workers())
+            server.kill(signal.SIGHUP)
+            wait_for(lambda: not before & set(server.workers()))
+            server.visit()
+        assert server.visit() == 4
+
+
 def test_near_misses_are_told(store):
     with Server(store, REDIS_USERNAME="a", REDIS_PORT_6379_TCP="tcp://a",
                 DB_PASS="b", REDIS_PASS="c", REDIS_PASSWORD="") as server:
