@@ -9,7 +9,8 @@ if not new then
     local a, b = was == '0' and was or '-' .. was, ARGV[1]
     if (tonumber(days[i + 1]) or 0) < 0 then a, b = b, a end
     -- What is no number is somebody else's, and stays.
-    if type(redis.pcall('HINCRBY', KEYS[2], days[i], a)) ~= 'table' then
+    if string.find(days[i + 1], '^-?%d+$') then
+      redis.call('HINCRBY', KEYS[2], days[i], a)
       redis.call('HINCRBY', KEYS[2], days[i], b)
     end
   end

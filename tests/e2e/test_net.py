@@ -147,7 +147,7 @@ def test_promise_2_replies_cut_in_the_middle(proxy, store, size):
         proxy.do("cut", size, on=store.adds)
         told = [number(server) for _ in range(4)]
         proxy.do("pass")
-        assert store.total() == 5
+        wait_for(lambda: store.total() == 5, what="all of them to count")
         assert all(n in (None, i + 2) for i, n in enumerate(told))
         assert recovered(server) == 6
 
