@@ -60,26 +60,20 @@ static int check_clock(void)
 
 static int check_store(const struct settings *settings)
 {
-	struct tally home = {.counter = SLICE(STORE_HOME)};
+	int64_t total = 0;
 
 	if (run_drop_privileges(settings, false) < 0)
 		return check_tell("store", EXIT_SYSTEM,
 				  "cannot become the owner of the data");
-	int status = store_open(settings);
+	int status = store_check(settings, &total);
 	if (status)
 		return check_tell("store", status, "%s", store_error());
-	status = store_check();
-	if (!status) {
-		store_add(&home, 1);
-		status = home.status ? EXIT_SYSTEM : 0;
-	}
-	if (status)
-		return check_tell("store", status, "%s", store_error());
+	if (total == INT64_MAX)
+		return check_tell("store", EXIT_SYSTEM, "the counter is full");
 	const char *durability = store_durability();
-	check_tell("store", 0, "at %" PRId64 ", and a visit would count%s%s",
-		   home.total, durability ? "; " : "",
-		   durability ? durability : "");
-	return store_close() ? EXIT_SYSTEM : 0;
+	return check_tell("store", 0,
+			  "at %" PRId64 ", and a visit would count%s%s", total,
+			  durability ? "; " : "", durability ? durability : "");
 }
 
 int run_check(const struct settings *settings, int argc, char **argv)

@@ -57,9 +57,10 @@ int run_master(struct settings *settings, int listener);
  * with EXIT_USAGE for another one. */
 int run_command(const struct settings *settings, int argc, char **argv);
 
-/* Two of them, in transfer.c: a line a counter on stdout, and from stdin. */
-/* check: see docs/visitd.8. */
+/* In check.c: whether a visit would count, without any change. */
 int run_check(const struct settings *settings, int argc, char **argv);
+
+/* In transfer.c: a line a counter on stdout, and from stdin. */
 int run_export(const struct settings *settings, int argc, char **argv);
 int run_import(const struct settings *settings, int argc, char **argv);
 

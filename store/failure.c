@@ -140,3 +140,13 @@ void failure_tell(enum failure_part part, int status)
 		snprintf(told[part], REASON_MAX, "%s", reason);
 	}
 }
+
+void failure_tell_probe(int status)
+{
+	bool is_single = status && failure_is_garbage();
+
+	if (is_single || status == 0)
+		failure_tell(FAILURE_COUNTERS, status);
+	if (!is_single)
+		failure_tell(FAILURE_HOME, status);
+}

@@ -50,11 +50,16 @@ enum failure_part {
 	FAILURE_COUNTERS,
 	FAILURE_ITEMS,
 	FAILURE_ROOM, /* for new counters and items */
+	FAILURE_ROWS, /* what a server refuses of single rows */
 	FAILURE_PARTS
 };
 
 /* Logs the status of a call: a failure when its reason is new for that part,
  * and its end. */
 void failure_tell(enum failure_part part, int status);
+
+/* The same of a probe of the home counter on a server: data that is not
+ * understood is this counter's alone, and the store works. */
+void failure_tell_probe(int status);
 
 #endif

@@ -144,9 +144,11 @@ void store_items_get(struct item *items, size_t len);
 /* Whether a visit could be counted now: 0 or 503, with store_error(). */
 int store_ping(void);
 
-/* The same for an operator: changes nothing, not even for a moment that others
- * could see. Gives 0 or an exit code, with store_error(). */
-int store_check(void);
+/* The same for an operator, instead of store_open: changes nothing, not even
+ * for a moment that others could see. Gives 0 and the home total, or an exit
+ * code with store_error(); the store is then open unless opening it has failed.
+ */
+int store_check(const struct settings *settings, int64_t *total);
 
 /*
  * Does what is due by the clock (SYNC=everysec). Gives the milliseconds after

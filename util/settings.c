@@ -25,6 +25,7 @@ struct setting {
 	/* Of a WORD: "first|second", meaning 0, 1 ...; of a KEY: how it must
 	 * not begin. */
 	const char *words;
+	const char *libpq; /* its own variable; or NULL */
 	const char *what;
 };
 
@@ -126,12 +127,14 @@ static const struct setting table[] = {
 	 .words = "off|on",
 	 .what = "whether it may throw counters away for want of memory"},
 	{.name = "DB_HOST",
+	 .libpq = "PGHOST",
 	 .kind = TEXT,
 	 .offset = AT(db_host),
 	 .shown = "localhost",
 	 .what = "PostgreSQL: host, address or folder of its socket (or "
 		 "PGHOST)"},
 	{.name = "DB_PORT",
+	 .libpq = "PGPORT",
 	 .kind = NUMBER,
 	 .offset = AT(db_port),
 	 .shown = "5432",
@@ -139,16 +142,19 @@ static const struct setting table[] = {
 	 .max = 65535,
 	 .what = "its port (or PGPORT)"},
 	{.name = "DB_NAME",
+	 .libpq = "PGDATABASE",
 	 .kind = TEXT,
 	 .offset = AT(db_name),
 	 .shown = "visitd",
 	 .what = "its database (or PGDATABASE)"},
 	{.name = "DB_USER",
+	 .libpq = "PGUSER",
 	 .kind = TEXT,
 	 .offset = AT(db_user),
 	 .shown = "visitd",
 	 .what = "its user (or PGUSER)"},
 	{.name = "DB_PASSWORD",
+	 .libpq = "PGPASSWORD",
 	 .kind = SECRET,
 	 .offset = AT(db_password),
 	 .shown = "none",
@@ -312,7 +318,8 @@ static int set_key(struct settings *s, const struct setting *row,
 			return -1;
 		word += n + (word[n] == '|');
 	}
-	if (strlen(value) > SETTINGS_KEY_MAX || !is_tagged_well(value))
+	if (strlen(value) > SETTINGS_KEY_MAX || !secret_is_good(value) ||
+	    !is_tagged_well(value))
 		return -1;
 	*text_at(s, row) = value;
 	return 0;
@@ -365,7 +372,8 @@ static void say_takes(const struct setting *row, char *out, size_t cap)
 		break;
 	case KEY:
 		snprintf(out, cap,
-			 "at most %d bytes; braces enclose a hash tag%s%s",
+			 "a line of at most %d bytes; braces enclose a hash "
+			 "tag%s%s",
 			 SETTINGS_KEY_MAX,
 			 *row->words ? "; its beginning is none of " : "",
 			 row->words);
@@ -616,10 +624,30 @@ static void show_value(const struct settings *s, const struct setting *row,
 	}
 }
 
+/* What the environment tells libpq instead of a setting; or NULL. */
+static const char *show_libpq(const struct settings *s,
+			      const struct setting *row)
+{
+	if (!row->libpq || sources[row - table])
+		return NULL;
+	return s->database_url ? "DATABASE_URL" : row->libpq;
+}
+
 void settings_show(const struct settings *s, FILE *to)
 {
 	for (size_t i = 0; i < TABLE_LEN; i++) {
+		const char *source = show_libpq(s, &table[i]);
+		bool is_url = source && s->database_url;
+
 		fprintf(to, "%s=", table[i].name);
+		if (is_url || (source && getenv(source))) {
+			fprintf(to, "%s\t(%s)\n",
+				is_url || table[i].kind == SECRET
+					? "..."
+					: getenv(source),
+				source);
+			continue;
+		}
 		show_value(s, &table[i], to);
 		fprintf(to, "\t(%s)\n", sources[i] ? sources[i] : "default");
 	}

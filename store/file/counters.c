@@ -24,6 +24,7 @@ void counters_open(const struct settings *settings, struct folder *folder)
 
 	counters.settings = settings;
 	counters.table = (struct table){
+		.only_looks = counters.table.only_looks,
 		.file = {.path = counters.path, .folder = folder, .fd = -1},
 	};
 }
@@ -259,6 +260,11 @@ int counters_each(void (*each)(struct slice counter, int64_t total,
 	}
 	free(bytes);
 	return 0;
+}
+
+void counters_only_look(void)
+{
+	counters.table.only_looks = true;
 }
 
 int counters_look(int64_t deadline)

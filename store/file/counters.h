@@ -23,6 +23,10 @@ int counters_each(void (*each)(struct slice counter, int64_t total,
 			       void *context),
 		  void *context, int64_t deadline);
 
+/* From the next counters_open on: a table that others have left is read, and
+ * not mended. */
+void counters_only_look(void);
+
 /* Whether the table can be used. */
 int counters_look(int64_t deadline);
 

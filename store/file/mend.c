@@ -206,11 +206,16 @@ static int mend_fail_replace(const struct table *t)
 	return rights_fail("put a fresh table in the place of", t->file.path);
 }
 
+int mend_read_only(struct table *t)
+{
+	return mend_read_lines(t, t->rows, NULL);
+}
+
 int mend_rewrite(struct table *t)
 {
 	struct table fresh = {.today = t->today, .is_known = true};
 	char path[PATH_MAX];
-	int status = mend_read_lines(t, t->rows, NULL);
+	int status = mend_read_only(t);
 
 	if (status)
 		return status;

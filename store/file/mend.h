@@ -23,6 +23,9 @@ int mend_cut_tail(const struct table *t, off_t size);
  * behind the last one that is known are parsed by lines. */
 int mend_rewrite(struct table *t);
 
+/* Whether the lines behind the last row that is known are understood. */
+int mend_read_only(struct table *t);
+
 /* Whether the file is still the one in which a line was not understood. */
 bool mend_is_known_garbage(const struct table *t);
 

@@ -79,11 +79,62 @@ void store_add(struct tally *tallies, size_t len)
 	counters_add(tallies, len, until);
 }
 
+/* FNV-1a: the hash of util/hash.h is another one in each process. */
+static uint64_t store_hash_path(const char *path)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (; *path; path++)
+		hash = (hash ^ (unsigned char)*path) * 1099511628211u;
+	return hash;
+}
+
+/*
+ * `history` of the file `visits` beside it, `history.<hash>` of another one:
+ * two servers that share DATA_DIR, each with a VISITS_FILE of its own, have no
+ * lock in common. Gives the length of the path.
+ */
+static int store_name_history(const struct settings *s, char out[PATH_MAX])
+{
+	char visits[PATH_MAX], own[PATH_MAX];
+
+	if (snprintf(out, PATH_MAX, "%s/visits", s->data_dir) < PATH_MAX &&
+	    s->visits_file) {
+		folder_real_path(out, own);
+		folder_real_path(s->visits_file, visits);
+		if (strcmp(visits, own) != 0)
+			return snprintf(
+				out, PATH_MAX, "%s/history.%016llx",
+				s->data_dir,
+				(unsigned long long)store_hash_path(visits));
+	}
+	return snprintf(out, PATH_MAX, "%s/history", s->data_dir);
+}
+
+/* The history of a VISITS_FILE was called `history`, too, before it had a name
+ * of its own. */
+static void store_take_over_history(const struct settings *s)
+{
+	char mine[PATH_MAX], old[PATH_MAX], visits[PATH_MAX];
+
+	if (!s->visits_file || store_name_history(s, mine) >= PATH_MAX ||
+	    snprintf(old, PATH_MAX, "%s/history", s->data_dir) >= PATH_MAX ||
+	    snprintf(visits, PATH_MAX, "%s/visits", s->data_dir) >= PATH_MAX ||
+	    access(mine, F_OK) == 0 || access(visits, F_OK) == 0)
+		return;
+	if (rename(old, mine) == 0)
+		log_info("%s is called %s now", old, mine);
+	else if (errno != ENOENT)
+		log_warn("cannot call %s %s:", old, mine);
+}
+
 int store_set(struct slice counter, int64_t value)
 {
-	return store_is_home(counter)
-		       ? visits_set(value, store_deadline())
-		       : counters_set(counter, value, store_deadline());
+	if (!store_is_home(counter))
+		return counters_set(counter, value, store_deadline());
+	/* A command may come before the first start of this version. */
+	store_take_over_history(store.settings);
+	return visits_set(value, store_deadline());
 }
 
 int store_drop(struct slice counter)
@@ -104,6 +155,13 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 	return counters_each(each, context, store_deadline());
 }
 
+static int store_look_for_room(void)
+{
+	int status = room_look(counters_file(), store_deadline());
+
+	return status ? status : room_look(items_file(), store_deadline());
+}
+
 /*
  * By counting no visit, up to the disk: a full or failing disk, a quota or a
  * folder made read-only show in nothing less; and a store without visitors
@@ -121,18 +179,9 @@ int store_ping(void)
 	failure_tell(FAILURE_COUNTERS, status);
 	if (status)
 		return status;
-	status = room_look(counters_file(), store_deadline());
-	if (!status)
-		status = room_look(items_file(), store_deadline());
+	status = store_look_for_room();
 	failure_tell(FAILURE_ROOM, status);
 	return status;
-}
-
-int store_check(void)
-{
-	if (store_ping() == 0)
-		return 0;
-	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
 }
 
 /* Brings to disk what was written to a file and not synced. */
@@ -236,55 +285,6 @@ static void store_name_folders(const struct settings *s)
 	visits_folder.proves = store_goes_on;
 }
 
-/* FNV-1a: the hash of util/hash.h is another one in each process. */
-static uint64_t store_hash_path(const char *path)
-{
-	uint64_t hash = 14695981039346656037u;
-
-	for (; *path; path++)
-		hash = (hash ^ (unsigned char)*path) * 1099511628211u;
-	return hash;
-}
-
-/*
- * `history` of the file `visits` beside it, `history.<hash>` of another one:
- * two servers that share DATA_DIR, each with a VISITS_FILE of its own, have no
- * lock in common. Gives the length of the path.
- */
-static int store_name_history(const struct settings *s, char out[PATH_MAX])
-{
-	char visits[PATH_MAX], own[PATH_MAX];
-
-	if (snprintf(out, PATH_MAX, "%s/visits", s->data_dir) < PATH_MAX &&
-	    s->visits_file) {
-		folder_real_path(out, own);
-		folder_real_path(s->visits_file, visits);
-		if (strcmp(visits, own) != 0)
-			return snprintf(
-				out, PATH_MAX, "%s/history.%016llx",
-				s->data_dir,
-				(unsigned long long)store_hash_path(visits));
-	}
-	return snprintf(out, PATH_MAX, "%s/history", s->data_dir);
-}
-
-/* The history of a VISITS_FILE was called `history`, too, before it had a name
- * of its own. */
-static void store_take_over_history(const struct settings *s)
-{
-	char mine[PATH_MAX], old[PATH_MAX], visits[PATH_MAX];
-
-	if (store_name_history(s, mine) >= PATH_MAX ||
-	    snprintf(old, PATH_MAX, "%s/history", s->data_dir) >= PATH_MAX ||
-	    snprintf(visits, PATH_MAX, "%s/visits", s->data_dir) >= PATH_MAX ||
-	    access(mine, F_OK) == 0 || access(visits, F_OK) == 0)
-		return;
-	if (rename(old, mine) == 0)
-		log_info("%s is called %s now", old, mine);
-	else if (errno != ENOENT)
-		log_warn("cannot call %s %s:", old, mine);
-}
-
 static int store_set_paths(const struct settings *s)
 {
 	struct folder *folder = s->visits_file ? &visits_folder : &data_folder;
@@ -366,6 +366,27 @@ int store_open(const struct settings *settings)
 	if (!status || is_late)
 		return 0;
 	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
+}
+
+/* By reading, and asking for room: a torn tail and an editor's table stay. */
+int store_check(const struct settings *settings, int64_t *total)
+{
+	struct tally home = {.counter = SLICE(STORE_HOME)};
+
+	counters_only_look();
+	int status = store_open(settings);
+	if (status)
+		return status;
+	visits_add(&home, store_deadline());
+	status = home.status;
+	if (!status)
+		status = visits_check_room(store_deadline());
+	if (!status)
+		status = counters_look(store_deadline());
+	if (!status)
+		status = store_look_for_room();
+	*total = home.total;
+	return status ? EXIT_SYSTEM : 0;
 }
 
 int store_close(void)

@@ -173,6 +173,8 @@ static int table_take_in(struct table *t, off_t size)
 		if (from > 0)
 			table_forget(t);
 	} while (from > 0);
+	if (t->only_looks)
+		return mend_read_only(t);
 	status = mend_cut_tail(t, size);
 	return status == TABLE_ODD ? mend_rewrite(t) : status;
 }

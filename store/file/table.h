@@ -53,6 +53,7 @@ struct table {
 	size_t dropped;	 /* of them, as far as this process knows */
 	size_t scan_at;	 /* the row at which the next comparison begins */
 	bool is_scanned; /* one was made since the table was locked */
+	bool only_looks; /* what others have left is read, and not mended */
 	struct edit edit;
 	struct table_garbage garbage;
 	struct date_day today;

@@ -364,21 +364,42 @@ int visits_set(int64_t value, int64_t until)
 	return status;
 }
 
+/* Under the lock: room for what the next visit would make or let grow. */
+static int visits_look_for_room(const struct text *text)
+{
+	const struct disk_file *file = &visits.file;
+
+	if (file->fd >= 0 && !history_has_day(&visits.history)) {
+		int status = room_check(&visits.history.file);
+
+		if (status)
+			return status;
+	}
+	return text->has_number ? 0 : room_check(file);
+}
+
 /* Under the lock: all that a visit does, but what would make a file, or let one
  * grow. Room for that is asked for. */
 static int visits_probe(const struct text *text)
 {
-	const struct disk_file *file = &visits.file;
-	int status = 0;
+	int status = visits_look_for_room(text);
 
-	if (file->fd < 0)
-		return room_check(file);
-	if (!history_has_day(&visits.history))
-		status = room_check(&visits.history.file);
+	return status || !text->has_number ? status
+					   : visits_write(text, text->total);
+}
+
+int visits_check_room(int64_t until)
+{
+	struct text text;
+	int status = visits_lock(&text, false, until);
+
 	if (status)
 		return status;
-	return text->has_number ? visits_write(text, text->total)
-				: room_check(file);
+	status = visits_open_day(false, false, text.total);
+	if (!status)
+		status = visits_look_for_room(&text);
+	visits_unlock();
+	return status;
 }
 
 int visits_look(int64_t until, bool probe)

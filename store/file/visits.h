@@ -28,6 +28,9 @@ int visits_set(int64_t value, int64_t until);
  * by reading it. Gives 0 or 503. */
 int visits_look(int64_t until, bool probe);
 
+/* Whether a visit would find room, without any change. Gives 0 or 503. */
+int visits_check_room(int64_t until);
+
 /* Whether the last look found a number. */
 bool visits_has_number(void);
 

@@ -1,11 +1,11 @@
 /*
  * keys.h - the names of the keys in Redis
  *
- * visit_counter:NAME            the total of a counter; REDIS_KEY names that of
- *                               the home counter
- * visit_history:{TOTAL} ...     helpers, whose tag is the whole key of the
- * total visit_counters                the set of the names item:id, item:7 the
- * last id, and an item
+ * | visit_counter:NAME      | the total of a counter                       |
+ * | visit_counter:homepage  | that of the home counter, or REDIS_KEY       |
+ * | visit_history:{TOTAL} ..| helpers, whose tag is the key of the total   |
+ * | visit_counters          | the set of the names                         |
+ * | item:id, item:7         | the last id, and an item                     |
  *
  * REDIS_PREFIX goes before each. The braces are Redis's hash tag: the keys of a
  * counter share a slot. Where prefix or REDIS_KEY has a tag of its own, the

@@ -112,8 +112,10 @@ static int add_write_arrays(const struct asked *asked, size_t len)
 /* A total that nobody can have counted. */
 static void add_refuse_total(struct tally *t)
 {
+	fail_garbage("%s: the total of \"%.*s\" in visit_counter is below zero",
+		     session_pq()->peer.name, (int)t->counter.n, t->counter.p);
 	t->status = 503;
-	t->error = "the total in visit_counter is below zero";
+	t->error = store_answer();
 	t->total = t->today = 0;
 }
 
@@ -257,7 +259,7 @@ static void add_once_more(struct asked *asked, int64_t until)
 
 	if (add_again(asked, until) == 0)
 		return;
-	failure_tell(FAILURE_COUNTERS, 503);
+	failure_tell(FAILURE_ROWS, 503);
 	t->status = 503;
 	t->error = store_answer();
 	t->total = t->today = 0;
@@ -314,7 +316,7 @@ static int add_fail_probe(struct tally *home, int64_t until)
 	int status = add_read(&now, 1, until);
 
 	if (!status && home->status)
-		return fail_garbage("%s", home->error);
+		return 503; /* add_refuse_total has said why */
 	return status ? status : add_fail_row(home->counter);
 }
 
@@ -388,10 +390,12 @@ static void add_ask_one(struct tally *t, int64_t until)
 {
 	if (add_make(t, 1, until) == 0)
 		return;
-	if (session_lacks_letter())
+	if (session_lacks_letter()) {
 		add_refuse_name(t);
-	else
-		add_refuse(t, 1);
+		return;
+	}
+	failure_tell(FAILURE_ROWS, 503);
+	add_refuse(t, 1);
 }
 
 /* Asks PostgreSQL. A row that is refused does not fail the others of its
@@ -429,7 +433,7 @@ int add_probe(void)
 		status = add_fail_probe(&home, until);
 	if (!status)
 		add_know(home.counter);
-	failure_tell(FAILURE_HOME, status);
+	failure_tell_probe(status);
 	return status;
 }
 

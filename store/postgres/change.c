@@ -1,9 +1,11 @@
 /* Setting and dropping counters, and reading all of them. */
 #include "store/failure.h"
+#include "store/postgres/add.h"
 #include "store/postgres/cache.h"
 #include "store/postgres/session.h"
 #include "util/log.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* A name as libpq takes it. */
@@ -36,6 +38,11 @@ int store_set(struct slice counter, int64_t value)
 	cache_bury(counter);
 	int64_t until = session_deadline();
 	int status = session_check_table(until);
+	if (!status && value > add_largest_total()) {
+		fail_own("visit_counter holds totals up to %" PRId64,
+			 add_largest_total());
+		return 400;
+	}
 	if (!status)
 		status = session_judge_table(
 			session_call(steps, 2, session_make_counters, until));

@@ -16,9 +16,9 @@
  * also those that a trigger has put off to the commit. */
 #define UNDONE_STATE "VC001"
 static const char check_undo[] =
-	"; SET CONSTRAINTS ALL IMMEDIATE; DO $$ BEGIN RAISE 'a check of "
-	"visitd, "
-	"undone' USING ERRCODE = '" UNDONE_STATE "'; END $$";
+	"; SET CONSTRAINTS ALL IMMEDIATE;"
+	" DO $$ BEGIN RAISE 'a check of visitd, undone'"
+	" USING ERRCODE = '" UNDONE_STATE "'; END $$";
 
 /* Writes the statement with the values of a probe in it, since several commands
  * at once have no parameters. */
@@ -65,4 +65,21 @@ int check_visit(void)
 		status = pq_run(session_pq(), commands, until);
 	}
 	return session_is_state(UNDONE_STATE) ? 0 : session_judge_table(status);
+}
+
+int check_total(int64_t *total)
+{
+	struct pq_step step = {
+		.statement = STATEMENT_READ_TOTALS,
+		.len = 3,
+		.values = {"{" STORE_HOME "}", "{0}", session_today_text()}};
+	int status = pq_call(session_pq(), &step, 1, session_deadline());
+
+	*total = 0;
+	if (status)
+		return session_misses_table() ? 0 : status;
+	if (PQntuples(step.result) > 0)
+		*total = session_value(step.result, 0, 1);
+	session_clear(&step, 1);
+	return 0;
 }

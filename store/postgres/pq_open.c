@@ -2,6 +2,7 @@
 
 #include "store/failure.h"
 #include "store/postgres/pq_fail.h"
+#include "util/number.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -315,6 +316,14 @@ static bool pq_open_is_url(const char *url)
 	       strncmp(url, "postgres://", 11) == 0;
 }
 
+static bool pq_open_is_port(const char *text)
+{
+	int64_t port;
+
+	return !text || (number_read(slice_of(text), &port) && port >= 1 &&
+			 port <= 65535);
+}
+
 int pq_check(const struct settings *settings)
 {
 	struct pq pq = {.settings = settings};
@@ -327,6 +336,9 @@ int pq_check(const struct settings *settings)
 	if (url && (!pq.url || !pq_open_is_url(url)))
 		status = fail("DATABASE_URL=...: takes postgresql://user:"
 			      "password@host:port/database, escaped with %%");
+	else if (!pq_open_is_port(pq_open_in_url(&pq, "port")))
+		status = fail("DATABASE_URL=...: takes one port from 1 to "
+			      "65535");
 	else if (strchr(pq.host, ','))
 		status = fail("DB_HOST=%.200s: takes one host: of several, "
 			      "none is asked which is the first; give a name "

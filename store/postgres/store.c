@@ -46,9 +46,13 @@ int store_ping(void)
 	return add_probe();
 }
 
-int store_check(void)
+int store_check(const struct settings *settings, int64_t *total)
 {
-	if (check_visit() == 0)
+	int status = store_open(settings);
+
+	if (status)
+		return status;
+	if (check_visit() == 0 && check_total(total) == 0)
 		return 0;
 	return failure_is_garbage() ? EXIT_DATA : EXIT_SYSTEM;
 }
@@ -60,34 +64,18 @@ const char *store_durability(void)
 	return *durability ? durability : NULL;
 }
 
-/* Asked of PostgreSQL itself, not of its cache. */
-static void store_tell_begin(void)
-{
-	struct pq *pq = session_pq();
-	struct pq_step step = {
-		.statement = STATEMENT_READ_TOTALS,
-		.len = 3,
-		.values = {"{" STORE_HOME "}", "{0}", session_today_text()}};
-	int64_t total = 0;
-
-	if (pq_call(pq, &step, 1, session_deadline()))
-		return;
-	if (PQntuples(step.result) > 0)
-		total = session_value(step.result, 0, 1);
-	session_clear(&step, 1);
-	begin_tell_total(pq->peer.name, total);
-}
-
 int store_look(void)
 {
 	const struct pq *pq = session_pq();
+	int64_t total;
 
 	if (store_ping() != 0) {
 		log_warn("the store cannot be used now, and is tried again");
 		return 0;
 	}
 	log_info("%s: %s", pq->peer.name, pq->durability);
-	store_tell_begin();
+	if (check_total(&total) == 0)
+		begin_tell_total(pq->peer.name, total);
 	if (strcmp(pq->facts.encoding, "UTF8") != 0)
 		log_warn("%s: the encoding of its database is %s, and not "
 			 "UTF8: names and items with letters that it does not "

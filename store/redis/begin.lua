@@ -28,9 +28,7 @@ if new and named == 0 and
   return {'full'}
 end
 if new and ARGV[4] == 'no' then return {'new'} end
--- What is left of the days of a counter that was dropped.
-if new and base then
-  redis.call('HDEL', KEYS[2], ARGV[2])
-  base = false
-end
+-- What is left of a counter that is not there any more is no base of this one.
+local left = base
+if new then base = false end
 if named == 0 then redis.call('SADD', KEYS[3], ARGV[3]) end

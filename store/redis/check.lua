@@ -6,7 +6,11 @@ if dated and not base then
   redis.call('HSET', KEYS[2], ARGV[2], '0')
   redis.call('HLEN', KEYS[2])
   redis.call('HKEYS', KEYS[2])
-  redis.call('HDEL', KEYS[2], ARGV[2])
+  if left then
+    redis.call('HSET', KEYS[2], ARGV[2], left)
+  else
+    redis.call('HDEL', KEYS[2], ARGV[2])
+  end
 end
 if new then
   redis.call('SET', KEYS[1], '0')

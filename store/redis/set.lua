@@ -3,7 +3,9 @@
 -- overflow. After begin.lua.
 --
 -- Answer: {'ok'}
-if not new then
+if new then
+  redis.call('HDEL', KEYS[2], ARGV[2])
+else
   local days = redis.call('HGETALL', KEYS[2])
   for i = 1, #days, 2 do
     local a, b = was == '0' and was or '-' .. was, ARGV[1]

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from visitd import Server, command
+import visitd
+from visitd import MAX, Server, command
 
 SECRET = "s3cret-token"
 
@@ -59,6 +60,19 @@ def test_where_each_setting_came_from(store):
     assert ("REDIS_PASS is set" in done.stderr) == (store.name != "file")
 
 
+def test_what_libpq_is_told(store):
+    """By its own variables, or by a URL."""
+    done = command(store, "check", DB_HOST="", PGHOST="elsewhere",
+                   PGPASSWORD=SECRET)
+    assert "DB_HOST=elsewhere\t(PGHOST)" in done.stdout
+    assert "DB_PASSWORD=...\t(PGPASSWORD)" in done.stdout
+    assert SECRET not in done.stdout
+    done = command(store, "check", DB_HOST="",
+                   DATABASE_URL=f"postgresql://u:{SECRET}@h/d")
+    assert "DB_HOST=...\t(DATABASE_URL)" in done.stdout
+    assert SECRET not in done.stdout
+
+
 def test_a_credential_of_systemd(store):
     folder = store.root / "credentials"
     folder.mkdir()
@@ -81,13 +95,51 @@ def test_a_bad_setting_is_102(store):
 
 
 @pytest.mark.store("file")
-@pytest.mark.parametrize("text,code", [("many\n", 102), ("41\r\n", 0)])
+@pytest.mark.parametrize("text,code", [
+    (b"many\n", 102), (b"41\r\n", 0), (b"\xef\xbb\xbf0041\r\n", 0),
+    (b"%d\n" % MAX, 111)])
 def test_what_the_file_says(store, text, code):
-    (store.data / "visits").write_bytes(text.encode())
+    (store.data / "visits").write_bytes(text)
+    before = state(store)
     done = command(store, "check")
-    assert done.returncode == code
+    assert done.returncode == code, done
     assert ("store: FAILED" in done.stdout) == (code != 0)
-    assert (store.data / "visits").read_bytes().split() == text.encode().split()
+    assert state(store) == before
+
+
+@pytest.mark.store("file")
+@pytest.mark.parametrize("name,text,code", [
+    ("counters", b"3 a\n4 b\n", 0), ("counters", b"3 a\nx\n", 102),
+    ("counters", b"\0" * 700, 0), ("history", b"2026-11-20 1\n2026-1", 0)])
+def test_what_others_have_left_stays(store, name, text, code):
+    """It is mended by who counts, and not by who looks."""
+    (store.data / "visits").write_bytes(b"41\n")
+    (store.data / name).write_bytes(text)
+    before = state(store)
+    done = command(store, "check")
+    assert done.returncode == code, done
+    assert state(store) == before
+
+
+@pytest.mark.store("redis")
+def test_a_day_without_its_counter_stays(store):
+    history = "visit_history:{visit_counter:homepage}"
+    store.call("HSET", history, visitd.day(), 7)
+    before = state(store)
+    assert command(store, "check").returncode == 0
+    assert state(store) == before
+    assert command(store, "set", "homepage", "5").returncode == 0
+    assert store.call("HGETALL", history) == []
+
+
+@pytest.mark.store("postgres")
+def test_the_cache_is_not_filled(store):
+    if not store.cache:
+        return
+    assert command(store, "set", "homepage", "5").returncode == 0
+    store.cache.call("FLUSHDB")
+    assert "at 5" in command(store, "check").stdout
+    assert store.cache.call("KEYS", "*") == []
 
 
 @pytest.mark.store("file")

@@ -239,6 +239,18 @@ def test_visits_file_elsewhere(store):
     assert not store.visits.exists()
 
 
+def test_a_set_before_the_first_start_takes_the_history_along(store):
+    """It was called `history` for any VISITS_FILE, before."""
+    number = store.root / "number"
+    number.write_text("50\n")
+    (store.data / "history").write_text(f"{visitd.day()} 45\n")
+    assert command(store, "set", "homepage", "100",
+                   VISITS_FILE=number).returncode == 0
+    with Server(store, VISITS_FILE=number) as server:
+        assert server.get("/visits.json").json == {
+            "counter": "homepage", "value": 100, "today": 5}
+
+
 def test_a_missing_data_dir_is_made_or_named(store):
     """Either it is created, or the start fails and says which folder."""
     folder = store.root / "missing"

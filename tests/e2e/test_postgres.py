@@ -734,6 +734,45 @@ def test_a_url_in_a_file_that_becomes_a_bad_one(store):
         assert recovered(server) == 2
 
 
+def test_a_total_that_the_column_does_not_hold(store):
+    store.call("CREATE TABLE visit_counter"
+               " (name text PRIMARY KEY, visits int4)")
+    with Server(store, ADMIN_TOKEN=TOKEN) as server:
+        reply = put(server, "a", INT4 + 1)
+        assert reply.status == 400 and str(INT4) in reply.text
+        assert put(server, "a", INT4).status == 200
+        visitd.health(server, 200)
+        assert "error" not in server.stderr()
+
+
+def test_a_row_that_a_check_refuses_is_told(store):
+    """Once, although health, which adds nothing, is good."""
+    with Server(store, WORKERS=1) as server:
+        assert server.visit() == 1
+        store.call("ALTER TABLE visit_counter ADD CHECK (visits < 2)")
+        for _ in range(3):
+            refusal(server)
+            visitd.health(server, 200)
+        assert server.stderr().count("violates check constraint") == 1
+
+
+def test_a_counter_that_fails_alone_does_not_flap(store):
+    store.call("CREATE TABLE visit_counter"
+               " (name text PRIMARY KEY, visits int8)")
+    store.call("INSERT INTO visit_counter VALUES ('homepage', -5)")
+    with Server(store, WORKERS=1) as server:
+        for expected in (1, 2, 3):
+            assert server.get("/hit/a").number == expected
+            assert "below zero" in refusal(server)
+            visitd.health(server, 503)
+        assert server.stderr().count("below zero") <= 2
+        assert "works again" not in server.stderr()
+        store.call("UPDATE visit_counter SET visits = 5"
+                   " WHERE name = 'homepage'")
+        visitd.health(server, 200)
+        assert server.stderr().count("works again") == 1
+
+
 def test_a_check_where_one_table_is_missing(store):
     store.call("CREATE TABLE visit_counter"
                " (name text PRIMARY KEY, visits int8 NOT NULL)")
@@ -989,6 +1028,8 @@ def test_a_url(over_tcp, guarded):
 @pytest.mark.parametrize("name,value,says", [
     ("DATABASE_URL", "mysql://h/d", "postgresql://"),
     ("DATABASE_URL", "postgresql://h/d?nosuch=1", "postgresql://"),
+    ("DATABASE_URL", "postgresql://h:54x32/d", "one port"),
+    ("DATABASE_URL", "postgresql://h:99999/d", "one port"),
     ("DB_HOST", "a,b", "one host"), ("PGHOST", "a,b", "one host")])
 def test_what_names_no_server_is_102(store, name, value, says):
     settings = {"DB_HOST": "", name: value}

@@ -256,6 +256,19 @@ def test_health_says_what_a_visit_finds(own, redis, case):
         assert server.stderr().count("works again") == 1
 
 
+def test_a_counter_that_fails_alone_does_not_flap(store):
+    with Server(store, WORKERS=1) as server:
+        store.call("SET", HOME, "many")
+        for expected in (1, 2, 3):
+            assert server.get("/hit/a").number == expected
+            visitd.health(server, 503)
+        assert server.stderr().count("not understood") == 1
+        assert "works again" not in server.stderr()
+        store.call("SET", HOME, 5)
+        visitd.health(server, 200)
+        assert server.stderr().count("works again") == 1
+
+
 def test_rights_that_health_does_not_need(own, redis):
     """SETRANGE was one, and CONFIG may be denied."""
     make_user(redis, COMMANDS)
@@ -291,7 +304,7 @@ def test_keys_of_the_operators_choice(store, prefix, key, total, history):
 
 @pytest.mark.parametrize("name,value", [
     ("REDIS_KEY", "visit_counter:a"), ("REDIS_KEY", "visit_counters"),
-    ("REDIS_KEY", "item:id"), ("REDIS_KEY", "a}b"), ("REDIS_KEY", "{}a"),
+    ("REDIS_KEY", "item:id"), ("REDIS_KEY", "a\nb"), ("REDIS_KEY", "a}b"), ("REDIS_KEY", "{}a"),
     ("REDIS_PREFIX", "a{b"), ("REDIS_PREFIX", "{}"),
     ("REDIS_PREFIX", "a" * 201), ("REDIS_URL", "rediss://localhost"),
     ("REDIS_URL", "localhost:6379"), ("REDIS_URL", "redis://"),
