@@ -23,6 +23,11 @@ def concerns_binary(item):
             item.get_closest_marker("strace")  # the leak check needs ptrace
             or item.get_closest_marker("measures")):
         return False
+    # A sanitizer has to be the first library, and a static program has none.
+    if item.get_closest_marker("preloads") and (
+            visitd.SANITIZED or
+            b"/ld-" not in visitd.BINARY.read_bytes()[:4096]):
+        return False
     return all(visitd.STORE in marker.args
                for marker in item.iter_markers("store"))
 

@@ -43,7 +43,7 @@ def put_base(store, day, base):
                    day, base)
 
 
-@pytest.mark.skipif(visitd.SANITIZED, reason="nothing can be preloaded")
+@pytest.mark.preloads
 def test_a_clock_before_the_build_is_of_no_day(store):
     library = store.root / "clock.so"
     subprocess.run(["gcc", "-w", "-fno-builtin", "-shared", "-fPIC", "-x", "c",

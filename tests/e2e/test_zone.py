@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import visitd
 from visitd import BINARY, Server, command, render, wait_for
 
 TIME = "%Y-%m-%dT%H:%M:%S"
@@ -129,8 +128,7 @@ long long __time64(long long *at) { if (at) *at = moment; return moment; }
 
 
 @pytest.mark.store("file")
-@pytest.mark.skipif(visitd.SANITIZED or b"/ld-" not in BINARY.read_bytes()[:4096],
-                    reason="nothing can be preloaded")
+@pytest.mark.preloads
 @pytest.mark.parametrize("second,text", [
     (-1, "2038-01-19T03:14:07+00:00"), (0, "2038-01-19T03:14:08+00:00"),
     (2**31, "2106-02-07T06:28:16+00:00")])
