@@ -34,7 +34,8 @@ static void become_postgres(void)
 		_exit(126);
 }
 
-static pid_t run(const char *program, const char *const arguments[])
+/* By its path, as argv[0], too: initdb finds the server beside itself. */
+static pid_t run(const char *program, const char *arguments[])
 {
 	char path[512];
 	pid_t pid = fork();
@@ -49,6 +50,7 @@ static pid_t run(const char *program, const char *const arguments[])
 	become_postgres();
 	prctl(PR_SET_PDEATHSIG, SIGQUIT, 0, 0, 0); /* setuid has cleared it */
 	snprintf(path, sizeof(path), "%s/%s", binaries, program);
+	arguments[0] = path;
 	if (chdir("/") == 0)
 		execv(path, (char *const *)(uintptr_t)arguments);
 	_exit(127);
@@ -101,22 +103,21 @@ static void end_server(void)
 static void start_server(void)
 {
 	char data[128];
-	const char *const init[] = {"initdb", "--no-sync", "-U",       "visitd",
-				    "-E",     "UTF8",	   "--locale", "C",
-				    "-A",     "trust",	   "-D",       data,
-				    NULL};
-	const char *const serve[] = {"postgres",
-				     "-D",
-				     data,
-				     "-k",
-				     folder,
-				     "-c",
-				     "listen_addresses=",
-				     "-c",
-				     "fsync=off",
-				     "-c",
-				     "deadlock_timeout=100ms",
-				     NULL};
+	const char *init[] = {"initdb", "--no-sync", "-U", "visitd", "-E",
+			      "UTF8",	"--locale",  "C",  "-A",     "trust",
+			      "-D",	data,	     NULL};
+	const char *serve[] = {"postgres",
+			       "-D",
+			       data,
+			       "-k",
+			       folder,
+			       "-c",
+			       "listen_addresses=",
+			       "-c",
+			       "fsync=off",
+			       "-c",
+			       "deadlock_timeout=100ms",
+			       NULL};
 	const struct passwd *user = getpwnam("postgres");
 	int status;
 
