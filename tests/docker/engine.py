@@ -13,6 +13,7 @@ import pty
 import select
 import shlex
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -318,7 +319,7 @@ class Stack:
         """Kill the service's first process, as the kernel would; wait until
         the engine has started it again."""
         before = self.inspect(service)
-        run("kill", "-9", before["State"]["Pid"])
+        os.kill(before["State"]["Pid"], signal.SIGKILL)
 
         def again():
             state = self.inspect(service)["State"]

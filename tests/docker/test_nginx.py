@@ -5,6 +5,8 @@ import concurrent.futures
 import contextlib
 import gzip
 import json
+import os
+import signal
 import ssl
 import sys
 import urllib.request
@@ -267,7 +269,7 @@ def test_a_killed_replica_repeats_no_number(stack):
     first = stack.visit() + 1
     with Visitors(80) as visitors:
         victim = inspect(stack.containers("app")[0])
-        run("kill", "-9", victim["State"]["Pid"])
+        os.kill(victim["State"]["Pid"], signal.SIGKILL)
         wait_for(lambda: inspect(victim["Id"])["State"]["StartedAt"]
                  != victim["State"]["StartedAt"], what="it to start again")
     stack.note("kill -9 of a replica under load", repr(visitors))
