@@ -99,6 +99,13 @@ enum fault failure_fault(void)
 	return fault;
 }
 
+int failure_refine(enum fault how)
+{
+	if (fault == FAULT_FULL)
+		fault = how;
+	return 503;
+}
+
 bool failure_is_garbage(void)
 {
 	return fault == FAULT_GARBAGE;

@@ -21,6 +21,9 @@ enum fault {
 	FAULT_DENIED,  /* it does not let us */
 	FAULT_FULL,    /* it has no room */
 	FAULT_GARBAGE, /* what it holds is not understood */
+	/* Files have no room, while visits in place need none. */
+	FAULT_COUNTERS_FULL,
+	FAULT_ITEMS_FULL,
 	FAULTS
 };
 
@@ -41,6 +44,8 @@ __attribute__((format(printf, 1, 2))) int fail_garbage(const char *format, ...);
 /* and for a failure of one counter or item, while the store works. */
 __attribute__((format(printf, 1, 2))) int fail_own(const char *format, ...);
 enum fault failure_fault(void);
+/* Says which file a FAULT_FULL that was just noted is about. Gives 503. */
+int failure_refine(enum fault fault);
 bool failure_is_garbage(void);
 bool failure_is_own(void);
 

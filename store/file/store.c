@@ -35,6 +35,8 @@ const char *const failure_words[FAULTS] = {
 	[FAULT_DENIED] = "its files may not be used",
 	[FAULT_FULL] = "its disk is full",
 	[FAULT_GARBAGE] = "a file is not understood",
+	[FAULT_COUNTERS_FULL] = "no room for new counters",
+	[FAULT_ITEMS_FULL] = "no room for new items",
 };
 
 enum { SYNC_EVERY = 1000 /* SYNC=everysec, ms */ };
@@ -157,9 +159,11 @@ int store_each(void (*each)(struct slice counter, int64_t total, void *context),
 
 static int store_look_for_room(void)
 {
-	int status = room_look(counters_file(), store_deadline());
-
-	return status ? status : room_look(items_file(), store_deadline());
+	if (room_look(counters_file(), store_deadline()))
+		return failure_refine(FAULT_COUNTERS_FULL);
+	if (room_look(items_file(), store_deadline()))
+		return failure_refine(FAULT_ITEMS_FULL);
+	return 0;
 }
 
 /*

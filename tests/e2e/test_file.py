@@ -450,6 +450,9 @@ def test_health_names_the_file_that_cannot_grow(store, options, rows):
             assert (store.data / "counters").exists() == bool(rows)
             assert server.get("/hit/new").status == 503
             assert server.visit() == 2
+            with Server(store, HEALTH_DETAIL="") as other:
+                assert visitd.health(other, 503).json["error"] == (
+                    "no room for new counters")
             filler.unlink()
             visitd.health(server, 200)
             assert server.get("/hit/new").number == 1
