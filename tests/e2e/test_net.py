@@ -141,15 +141,19 @@ def test_a_late_reply_is_never_that_of_the_next_call(proxy, store):
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 7, 9, 12])
 def test_promise_2_replies_cut_in_the_middle(proxy, store, size):
-    """The visit may have counted: it is not sent again."""
+    """The visit may have counted: it is not sent again. Where the end comes
+    behind a whole answer, the next visit may be lost with it, or count."""
     with through(proxy, store) as server:
-        assert server.visit() == 1
+        told = [server.visit()]
         proxy.do("cut", size, on=store.adds)
-        told = [number(server) for _ in range(4)]
+        told += [number(server) for _ in range(4)]
         proxy.do("pass")
-        wait_for(lambda: store.total() == 5, what="all of them to count")
-        assert all(n in (None, i + 2) for i, n in enumerate(told))
-        assert recovered(server) == 6
+        while told[-1] is None or len(told) < 6:
+            told.append(number(server))
+        numbers = [n for n in told if n is not None]
+        assert numbers == sorted(set(numbers))
+        assert all(n is None or n <= i for i, n in enumerate(told, 1)), told
+        assert told[-1] <= store.total() <= len(told)
 
 
 @pytest.mark.store("redis")
